@@ -309,7 +309,7 @@ class Table(Schedule):
         n, knots = len(self.betas), self._knots.to(log_snr.device)
         integral = torch.nn.functional.softplus(-log_snr).contiguous()
         i = (torch.searchsorted(knots, integral, right=True) - 1).clamp(0, n - 1)
-        return ((i + (integral - knots[i]) / (knots[i + 1] - knots[i])) / n
+        return (i + (integral - knots[i]) / (knots[i + 1] - knots[i])) / n
 
 
 def _check_betas(beta_min: float, beta_max: float) -> None:

@@ -15,7 +15,10 @@ from sfumato.shapes import as_time, combine
 class Denoises(Protocol):
     """Anything that denoises: a network, a guided network, a closed form."""
 
-    process: Gaussian
+    @property
+    def process(self) -> Gaussian:
+        """What its inputs are samples of."""
+        ...
 
     def __call__(self, x: Tensor, t: Tensor, **condition: Any) -> Posterior:
         """The posterior of clean data given `x` at time `t`."""
@@ -58,8 +61,8 @@ class Denoiser(nn.Module):
 class LearnedRange(nn.Module):
     """A denoiser that learns its variance as well (improved DDPM, arXiv 2102.09672, eq. 15).
 
-    The network gives twice the channels. The second half is a fraction `v` between the logarithms of
-    the chain's smallest and largest sensible variances, DDPM's "fixed small" and "fixed large",
+    The network gives twice the channels. The second half is a fraction `v` between the logarithms
+    of the chain's smallest and largest sensible variances, DDPM's "fixed small" and "fixed large",
     for a chain of `steps` steps; kept as `Var[x_0 | x_t]`, so any other grid can use it.
 
     Args:
@@ -109,7 +112,11 @@ def call(
     t: Tensor,
     condition: dict[str, Any],
 ) -> Tensor:
-    """The raw network output, at least float32 whatever precision the network ran in."""
+    """The raw network output, in the precision of `x` whatever the network ran in.
+
+    The noise level is told in float32 at least: bfloat16 has 3 digits, and would merge levels.
+    """
     scaled = combine((target.input_scale(process.schedule, t), x))
-    out: Tensor = network(scaled, process.schedule.angle(t).to(x.dtype), **condition)
+    level = process.schedule.angle(t).to(torch.promote_types(x.dtype, torch.float32))
+    out: Tensor = network(scaled, level, **condition)
     return out.to(x.dtype)

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from sfumato.denoise import Denoises
 from sfumato.errors import BadInput
-from sfumato.process import Posterior
+from sfumato.process import Gaussian, Posterior
+from sfumato.shapes import as_time
 
 
 class ClassifierFree(nn.Module):
@@ -33,12 +34,13 @@ class ClassifierFree(nn.Module):
         self.null = {"label": -1} if null is None else dict(null)
 
     @property
-    def process(self) -> Any:
+    def process(self) -> Gaussian:
         """The process of the guided denoiser."""
         return self.denoiser.process
 
-    def forward(self, x: Tensor, t: Tensor, **condition: Any) -> Posterior:
+    def forward(self, x: Tensor, t: float | Tensor, **condition: Any) -> Posterior:
         """The guided posterior; its variance is the conditional one's."""
+        t = as_time(t, x)
         if self.scale == 1:
             return self.denoiser(x, t, **condition)
         null = {key: self._nothing(key, value) for key, value in condition.items()}

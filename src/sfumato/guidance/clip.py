@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from sfumato.denoise import Denoises
 from sfumato.errors import BadInput
-from sfumato.process import Posterior
+from sfumato.process import Gaussian, Posterior
+from sfumato.shapes import as_time
 
 
 class Clip(nn.Module):
@@ -25,11 +26,11 @@ class Clip(nn.Module):
         self.denoiser, self.low, self.high = denoiser, low, high
 
     @property
-    def process(self) -> Any:
+    def process(self) -> Gaussian:
         """The process of the clipped denoiser."""
         return self.denoiser.process
 
-    def forward(self, x: Tensor, t: Tensor, **condition: Any) -> Posterior:
+    def forward(self, x: Tensor, t: float | Tensor, **condition: Any) -> Posterior:
         """The posterior, its mean within the range."""
-        q = self.denoiser(x, t, **condition)
+        q = self.denoiser(x, as_time(t, x), **condition)
         return q._replace(mean=q.mean.clamp(self.low, self.high))

@@ -7,6 +7,7 @@ For times `t_N > ... > t_1 > 0` (DDPM, arXiv 2006.11239, eq. 5), in nats summed 
                  - log p(x_0 | x_{t_1})                                     L_0
 """
 
+import itertools
 import math
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from sfumato.denoise import Denoises
 from sfumato.errors import BadInput
-from sfumato.losses.objective import Evaluation, Objective
+from sfumato.losses.objective import Evaluation, Objective, mean_over
 from sfumato.losses.times import Chain
 from sfumato.process import Gaussian, Posterior
 from sfumato.shapes import expand
@@ -58,6 +59,8 @@ class VariationalBound:
     def __post_init__(self) -> None:
         if self.bins is not None and self.bins < 2:
             raise BadInput(f"a discretised likelihood needs at least 2 bins, not {self.bins}")
+        if self.prior_std is not None and not 0 < self.prior_std < math.inf:
+            raise BadInput(f"prior_std must be above 0 and finite, not {self.prior_std}")
 
     def terms(
         self,
@@ -77,7 +80,7 @@ class VariationalBound:
             condition: what the denoiser takes.
         """
         process, diffusion = denoiser.process, x0.new_zeros(len(x0))
-        for t, s in zip(times[:-2], times[1:-1], strict=True):
+        for t, s in itertools.pairwise(times[:-1]):
             q = denoiser(process.forward(x0, t, _noise(x0, generator)), t, **condition)
             diffusion = diffusion + process.kl(x0, q, t, s).flatten(1).sum(1)
         q = denoiser(process.forward(x0, times[-2], _noise(x0, generator)), times[-2], **condition)
@@ -87,7 +90,7 @@ class VariationalBound:
     def prior(self, process: Gaussian, x0: Tensor, t: Tensor) -> Tensor:
         """`L_T = KL(N(alpha x_0, sigma^2) || N(0, prior_std^2))`, `(batch,)` nats."""
         alpha, sigma = (float(k) for k in process.at(t))
-        std = self.prior_std or sigma
+        std = sigma if self.prior_std is None else self.prior_std
         ratio = (sigma / std) ** 2
         each = ((alpha / std * x0) ** 2 + ratio - 1 - math.log(ratio)) / 2
         return each.flatten(1).sum(1)
@@ -105,11 +108,19 @@ class VariationalBound:
         return _bin_surprise(x0, q.mean, var.sqrt(), self.bins)
 
     def term(self, process: Gaussian, x0: Tensor, q: Posterior, t: Tensor, s: Tensor) -> Tensor:
-        """`L_0` where `s = 0`, else the divergence of that move; `(batch,)` nats, `t`, `s` too."""
+        """`L_0` where `s = 0`, else the divergence of that move; elementwise, in nats.
+
+        Args:
+            process: what the chain moves along.
+            x0: clean data, `(batch, *shape)`.
+            q: what is believed of it at time `t`.
+            t: `(batch,)`, the times moved from.
+            s: `(batch,)`, the times moved to.
+        """
         last = s <= 0
         above = torch.where(last, t / 2, s)  # any time does: the value is not used
-        divergence = process.kl(x0, q, t, above).flatten(1).sum(1)
-        return torch.where(last, self.surprise(process, x0, q, t).flatten(1).sum(1), divergence)
+        ends = last.reshape(-1, *(1,) * (x0.ndim - 1))
+        return torch.where(ends, self.surprise(process, x0, q, t), process.kl(x0, q, t, above))
 
 
 @dataclass(frozen=True)
@@ -124,12 +135,23 @@ class Hybrid:
         weight: lambda in the paper.
         simple: what trains the mean; its times must be the chain's.
         bound: what trains the variance.
+
+    Raises:
+        BadInput: at once where `simple` draws times of another chain; when called, where the
+            denoiser has no variance to train.
     """
 
     steps: int = 1000
     weight: float = 1e-3
     simple: Objective | None = None
     bound: VariationalBound = field(default_factory=VariationalBound)
+
+    def __post_init__(self) -> None:
+        if self.simple is not None and self.simple.times != Chain(self.steps):
+            raise BadInput(
+                f"Hybrid of {self.steps} steps needs simple.times = Chain(steps={self.steps}), "
+                f"not {self.simple.times!r}"
+            )
 
     def __call__(
         self,
@@ -151,13 +173,37 @@ class Hybrid:
         **condition: Any,
     ) -> Evaluation:
         """The loss, and all it was made from."""
-        simple = self.simple or Objective(times=Chain(self.steps))
-        seen = simple.evaluate(denoiser, x0, generator=generator, **condition)
+        t, z = self.draw(denoiser, x0, generator)
+        return self.at(denoiser, x0, t, z, **condition)
+
+    def draw(
+        self, denoiser: Denoises, x0: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Times `(batch,)` on the chain and noise like `x0`."""
+        return self._simple.draw(denoiser, x0, generator)
+
+    def at(
+        self,
+        denoiser: Denoises,
+        x0: Tensor,
+        t: Tensor,
+        z: Tensor,
+        *,
+        mask: Tensor | None = None,
+        **condition: Any,
+    ) -> Evaluation:
+        """The evaluation at given times and noise; a function without randomness."""
+        seen = self._simple.at(denoiser, x0, t, z, mask=mask, **condition)
+        if seen.q.var is None:
+            raise BadInput("Hybrid trains a variance; this denoiser has none: use LearnedRange")
         fixed = Posterior(seen.q.mean.detach(), seen.q.var)
-        s = (seen.t - 1 / self.steps).clamp(min=0)
-        s = torch.where(s < 0.5 / self.steps, 0.0, s)
-        nats = self.bound.term(denoiser.process, x0, fixed, seen.t, s) * self.steps
-        return seen._replace(loss=seen.loss + self.weight * bits_per_dim(nats, x0))
+        s = torch.where(t < 1.5 / self.steps, 0.0, t - 1 / self.steps)
+        bits = mean_over(self.bound.term(denoiser.process, x0, fixed, t, s), mask) / math.log(2)
+        return seen._replace(loss=seen.loss + self.weight * self.steps * bits)
+
+    @property
+    def _simple(self) -> Objective:
+        return self.simple or Objective(times=Chain(self.steps))
 
 
 def bits_per_dim(nats: Tensor, x0: Tensor) -> Tensor:
@@ -178,4 +224,5 @@ def _bin_surprise(x0: Tensor, mean: Tensor, std: Tensor, bins: int) -> Tensor:
     flip = low > 0
     low, high = torch.where(flip, -high, low), torch.where(flip, -low, high)
     top, bottom = torch.special.log_ndtr(high), torch.special.log_ndtr(low)
-    return -(top + torch.log1p(-torch.exp(bottom - top)))
+    surprise: Tensor = -(top + torch.log1p(-torch.exp(bottom - top)))
+    return surprise

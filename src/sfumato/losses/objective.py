@@ -11,7 +11,6 @@ from sfumato.losses.couplings import Coupling, Independent
 from sfumato.losses.times import TimeSampler, Uniform
 from sfumato.losses.weights import OfTarget, Weighs
 from sfumato.process import Posterior
-from sfumato.shapes import expand
 
 
 class Evaluation(NamedTuple):
@@ -73,14 +72,34 @@ class Objective:
         Args:
             denoiser: what is trained.
             x0: clean data, `(batch, *shape)`.
-            mask: 1 where an entry counts, of a shape that broadcasts to `x0`; entries that do not
-                count change no number.
+            mask: 1 or True where an entry counts, of the leading axes of `x0` (a sequence's valid
+                positions), or of all of them, 1 where it broadcasts; what does not count
+                changes no loss.
             generator: where times and noise come from, on the device of `x0`.
             condition: what the denoiser takes.
         """
-        process = denoiser.process
-        t = self.times.draw(process.schedule, len(x0), generator, x0.device)
-        x_t = process.forward(x0, t, self.coupling(x0, generator))
+        t, z = self.draw(denoiser, x0, generator)
+        return self.at(denoiser, x0, t, z, mask=mask, **condition)
+
+    def draw(
+        self, denoiser: Denoises, x0: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Times `(batch,)` and noise like `x0`: all the randomness of one evaluation."""
+        t = self.times.draw(denoiser.process.schedule, len(x0), generator, x0.device)
+        return t, self.coupling(x0, generator)
+
+    def at(
+        self,
+        denoiser: Denoises,
+        x0: Tensor,
+        t: Tensor,
+        z: Tensor,
+        *,
+        mask: Tensor | None = None,
+        **condition: Any,
+    ) -> Evaluation:
+        """The evaluation at given times and noise; a function without randomness."""
+        x_t = denoiser.process.forward(x0, t, z)
         q = denoiser(x_t, t, **condition)
         error = mean_over(squared(q.mean - x0), mask)
         return Evaluation(self.weight(error, denoiser, t), t, x_t, q)
@@ -95,5 +114,6 @@ def mean_over(value: Tensor, mask: Tensor | None) -> Tensor:
     """The mean of each sample over the entries that count, `(batch,)`."""
     if mask is None:
         return value.flatten(1).mean(1)
-    mask = expand(mask, value).expand_as(value)
-    return (value * mask).flatten(1).sum(1) / mask.flatten(1).sum(1).clamp(min=1)
+    counts = (mask != 0).reshape(mask.shape + (1,) * (value.ndim - mask.ndim)).expand_as(value)
+    total = value.where(counts, 0).flatten(1).sum(1)
+    return total / counts.flatten(1).sum(1).clamp(min=1)

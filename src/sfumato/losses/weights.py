@@ -14,7 +14,7 @@ from sfumato.schedules import Schedule
 
 
 class Weighs(Protocol):
-    """`(error, denoiser, t) -> loss`, each `(batch,)`; `error` is the mean squared error of data."""
+    """`(error, denoiser, t) -> loss`, each `(batch,)`; `error`: mean squared error of the data."""
 
     def __call__(self, error: Tensor, denoiser: Denoises, t: Tensor) -> Tensor:
         """The loss of each sample."""
@@ -59,7 +59,7 @@ class Flat(Weight):
 
 @dataclass(frozen=True)
 class SNR(Weight):
-    """`alpha^2 / sigma^2`: DDPM's simple loss, the squared error of the noise (arXiv 2006.11239)."""
+    """`alpha^2 / sigma^2`: DDPM's simple loss, squared error of the noise (arXiv 2006.11239)."""
 
     def of(self, schedule: Schedule, t: Tensor) -> Tensor:
         return torch.exp(schedule.log_snr(t))
@@ -71,6 +71,10 @@ class MinSNR(Weight):
 
     gamma: float = 5.0
 
+    def __post_init__(self) -> None:
+        if not self.gamma > 0:
+            raise BadInput(f"MinSNR needs gamma > 0, not {self.gamma}")
+
     def of(self, schedule: Schedule, t: Tensor) -> Tensor:
         return torch.exp(schedule.log_snr(t)).clamp(max=self.gamma)
 
@@ -81,6 +85,10 @@ class EDM(Weight):
 
     sigma_data: float = 0.5
 
+    def __post_init__(self) -> None:
+        if not self.sigma_data > 0:
+            raise BadInput(f"EDM needs sigma_data > 0, not {self.sigma_data}")
+
     def of(self, schedule: Schedule, t: Tensor) -> Tensor:
         return torch.exp(schedule.log_snr(t)) + 1 / self.sigma_data**2
 
@@ -89,8 +97,8 @@ class Uncertainty(nn.Module):
     """Learned log-variance `u` of the loss at each noise level (EDM2, arXiv 2312.02696, eq. 14).
 
     The loss becomes `loss / exp(u) + u`, so that every level contributes alike. `u` is a linear
-    function of random Fourier features of the noise level, zero at first; train its parameters with
-    the network's.
+    function of random Fourier features of the noise level, zero at first; train its parameters
+    with the network's.
 
     Args:
         base: the weight underneath.
