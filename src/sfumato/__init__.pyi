@@ -1,7 +1,18 @@
-from . import errors, guidance, networks, schedules, testing
-from .data import load as load_data
+from . import (
+    codecs,
+    data,
+    errors,
+    guidance,
+    networks,
+    recipes,
+    schedules,
+    shapes,
+    testing,
+    training,
+)
 from .denoise import Denoiser, LearnedRange, oracles, targets
 from .losses import Hybrid, Objective, VariationalBound, couplings, times, weights
+from .pipelines import Pipeline, Samples, load, train
 from .process import Gaussian, Posterior
 from .sampling import Sampler, State, grids, noise, steps
 
@@ -11,22 +22,30 @@ __all__ = [
     "Hybrid",
     "LearnedRange",
     "Objective",
+    "Pipeline",
     "Posterior",
     "Sampler",
+    "Samples",
     "State",
     "VariationalBound",
+    "codecs",
     "couplings",
+    "data",
     "errors",
     "grids",
     "guidance",
-    "load_data",
+    "load",
     "networks",
     "noise",
     "oracles",
+    "recipes",
     "schedules",
+    "shapes",
     "steps",
     "targets",
     "testing",
     "times",
+    "train",
+    "training",
     "weights",
 ]

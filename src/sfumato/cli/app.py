@@ -1,7 +1,7 @@
 """The verbs, and what happens to the errors of all of them.
 
-Verbs are given by where they stand and imported when they are run; none of their files imports
-torch before it has to, so that help and mistakes are answered at once.
+A verb's file imports torch, and whatever imports it, inside the verb: help and most mistakes are
+answered at once.
 """
 
 import os
@@ -9,37 +9,48 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
-from sfumato import __version__
+from sfumato.cli.doctor import doctor
+from sfumato.cli.info import info
 from sfumato.cli.output import Interrupted, say
+from sfumato.cli.sample import sample
+from sfumato.cli.train import train
 from sfumato.errors import BadInput, SfumatoError
 
 FAILED, BAD_INPUT, RESUMABLE, INTERRUPTED = 1, 2, 75, 130
 DEBUG = "SFUMATO_DEBUG"
 
-EXAMPLES = """\
-Examples:
+HELP = """Train diffusion models on your own data, and draw from them.
 
-    sfumato train faces
-    sfumato sample runs/faces -n 16 --out faces.png
+```
+sfumato train faces
+sfumato sample runs/faces -n 16 --out faces.png
+```
 
 Every verb has its own --help.
 """
 
+
+def _version() -> str:
+    from importlib import metadata  # takes as long as all the rest: only when asked
+
+    return metadata.version("sfumato")
+
+
 app = App(
     name="sfumato",
-    help="Train diffusion models on your own data, and draw from them.",
-    help_epilogue=EXAMPLES,
-    help_format="plaintext",
-    version=__version__,
+    help=HELP,
+    help_format="markdown",
+    default_parameter=Parameter(negative=(), show_default=False),
+    version=_version,
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-app.command("sfumato.cli.train:train", help="Train a model by a recipe.")
-app.command("sfumato.cli.sample:sample", help="Draw samples from a model.")
-app.command("sfumato.cli.info:info", help="Say what a model is.")
-app.command("sfumato.cli.doctor:doctor", help="Say what this machine has, and what pays on it.")
+app.command(train, sort_key=0)
+app.command(sample, sort_key=1)
+app.command(info, sort_key=2)
+app.command(doctor, sort_key=3)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -55,6 +66,8 @@ def guarded(command: Callable[[], object]) -> int:
     """Runs a command; whatever goes wrong becomes one sentence and an exit status."""
     try:
         command()
+    except UnusedCliTokensError as error:
+        return _failed(f"{' '.join(error.unused_tokens or ())}: one word too many", BAD_INPUT)
     except (CycloptsError, BadInput) as error:
         return _failed(error, BAD_INPUT)
     except SfumatoError as error:

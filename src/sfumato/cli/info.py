@@ -1,19 +1,15 @@
 """`sfumato info`."""
 
-from typing import Annotated
-
-from cyclopts import Parameter
-
 from sfumato.cli.output import answer_json, answer_table
 
 
-def info(model: str, /, *, json: Annotated[bool, Parameter(negative=())] = False) -> None:
+def info(model: str, /, *, json: bool = False) -> None:
     """Say what a model is: its data, network, training and classes.
 
-    Examples:
-
-        sfumato info faces
-        sfumato info runs/digits --json
+    ```
+    sfumato info faces
+    sfumato info runs/digits --json
+    ```
 
     Args:
         model: a run's or a model's folder, the name of a built-in model, or a hub id.

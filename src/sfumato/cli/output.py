@@ -5,7 +5,6 @@ import json
 import math
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 
@@ -65,10 +64,4 @@ def _text(value: object) -> str:
 def _write(stream: Any, line: str) -> None:
     encoding = stream.encoding or "utf-8"
     text = line.encode(encoding, "backslashreplace").decode(encoding)
-    print(text, file=stream, flush=True)  # noqa: T201
-
-
-def shown(path: Path) -> str:
-    """A path as short as can be: below the folder the user is in, relative to it."""
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+    print(text, file=stream, flush=True)

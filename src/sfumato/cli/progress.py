@@ -3,35 +3,27 @@
 Both faces are `Watch`: `show` takes where a run stands, `track` wraps an iteration.
 """
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from sfumato.cli.output import say
+
+if TYPE_CHECKING:
+    from sfumato.pipelines import Progress
 
 T = TypeVar("T")
 
 SECONDS = 10.0  # between lines where nobody watches
 
 
-class Standing(Protocol):
-    """Where a run stands; see `sfumato.pipelines.run.Progress`."""
-
-    step: Any
-    total: Any
-    loss: Any
-    rate: Any
-    seconds_left: Any
-    event: Any
-    path: Any
-
-
 class Watch(Protocol):
     """Shows the progress of long work."""
 
-    def show(self, standing: Standing) -> None:
+    def show(self, standing: "Progress") -> None:
         """Where a run stands now."""
         ...
 
@@ -47,28 +39,22 @@ def watching(live: bool) -> Iterator[Watch]:
     """A watch for as long as the work lasts.
 
     Args:
-        live: False for lines even where standard error is a terminal.
+        live: whether to show bars, where standard error is a terminal.
     """
     if not (live and sys.stderr.isatty()):
         yield Lines()
         return
+    from rich import progress
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-    )
 
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[note]}"),
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn(),
+        progress.TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=Console(stderr=True), refresh_per_second=4) as bars:
+    with progress.Progress(*columns, console=Console(stderr=True)) as bars:
         yield Bars(bars)
 
 
@@ -83,7 +69,7 @@ class Bars:
         self.bars = bars
         self.run: Any = None
 
-    def show(self, standing: Standing) -> None:
+    def show(self, standing: "Progress") -> None:
         """Moves the bar of the run; events stand above it."""
         if self.run is None:
             self.run = self.bars.add_task("training", total=standing.total, note="")
@@ -117,7 +103,7 @@ class Lines:
         self.clock = clock
         self.last = clock()
 
-    def show(self, standing: Standing) -> None:
+    def show(self, standing: "Progress") -> None:
         """A line if there is an event or the last line is old."""
         if standing.event:
             say(_event(standing))
@@ -144,6 +130,8 @@ class Lines:
 
 def duration(seconds: float) -> str:
     """Seconds as people say them: `"48 s"`, `"12 min"`, `"3 h 05 min"`, `"2 d 04 h"`."""
+    if not math.isfinite(seconds):
+        return "a long time"
     whole = max(0, round(seconds))
     if whole < 100:
         return f"{whole} s"
@@ -156,12 +144,12 @@ def duration(seconds: float) -> str:
     return f"{hours // 24} d {hours % 24:02d} h"
 
 
-def _note(standing: Standing) -> str:
+def _note(standing: "Progress") -> str:
     loss = f"loss {standing.loss:.4f}" if standing.loss == standing.loss else "loss not known yet"
     left = "" if standing.seconds_left is None else f", {duration(standing.seconds_left)} left"
     return f"{loss}, {standing.rate:.0f} samples/s{left}"
 
 
-def _event(standing: Standing) -> str:
+def _event(standing: "Progress") -> str:
     where = "" if standing.path is None else f": {standing.path}"
     return f"step {standing.step}: {standing.event}{where}"

@@ -1,7 +1,8 @@
 """`sfumato train`."""
 
+import shlex
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
@@ -11,13 +12,14 @@ from cyclopts import Parameter
 
 from sfumato.cli.output import Interrupted, answer, answer_json
 from sfumato.cli.progress import Watch, duration, watching
-from sfumato.errors import BadInput
-from sfumato.recipes import Recipe, load, write
+from sfumato.errors import BadInput, Failed
 
 if TYPE_CHECKING:
     from sfumato.pipelines import Progress
+    from sfumato.recipes import Recipe
 
 RUNS = Path("runs")
+DONE = "done"  # the event with which a run ends
 
 
 def train(
@@ -26,30 +28,30 @@ def train(
     *,
     data: str | None = None,
     out: Path | None = None,
-    set_: Annotated[tuple[str, ...], Parameter(name=["--set", "-s"], negative=())] = (),
-    resume: Annotated[bool, Parameter(negative=())] = False,
+    set_: Annotated[tuple[str, ...], Parameter(name="--set")] = (),
+    resume: bool = False,
     device: str | None = None,
-    dry_run: Annotated[bool, Parameter(negative=())] = False,
-    json: Annotated[bool, Parameter(negative=())] = False,
+    dry_run: bool = False,
+    json: bool = False,
 ) -> None:
     """Train a model by a recipe.
 
     The model comes to lie in OUT/model, with samples, checkpoints and report.html beside it.
     Ctrl-C saves and leaves; the same command with --resume goes on from there.
 
-    Examples:
-
-        sfumato train faces
-        sfumato train folder --data path/to/pictures --set minutes=30 --out runs/mine
-        sfumato train digits --set training.steps=2000 --set network.width=64
-        sfumato train faces --dry-run > my.toml
-        sfumato train my.toml --resume
+    ```
+    sfumato train faces
+    sfumato train folder --data path/to/pictures --set minutes=30 --out runs/mine
+    sfumato train digits --set training.steps=2000 --set network.width=64
+    sfumato train faces --dry-run > my.toml
+    sfumato train my.toml --resume
+    ```
 
     Args:
         recipe: a built-in recipe (cifar10, critters, digits, faces, fashion-mnist, folder, moons),
             or a .toml file.
-        data: what to train on, in place of the recipe's own: a folder of pictures, a .npz or .npy
-            file, or the name of a built-in set.
+        data: a folder of pictures, a .npz or .npy file, or the name of a built-in set, to train
+            on in place of the recipe's own.
         out: the run's folder; runs/NAME if not given, NAME being the recipe's.
         set_: a setting of the recipe as key=value; may be given again.
         resume: go on with the run that lies in OUT, by its own recipe.
@@ -59,42 +61,45 @@ def train(
     """
     if resume and (set_ or data):
         raise BadInput("--resume goes on by the run's own recipe: leave out --set and --data")
+    from sfumato.recipes import load, write
+
     chosen = with_data(load(recipe, set_), data)
     if dry_run:
         answer_json(chosen.model_dump()) if json else answer(write(chosen).rstrip("\n"))
         return
     folder = RUNS / chosen.name if out is None else out
+    from sfumato import pipelines
+
     with watching(live=not json) as watch:
-        last = _run(chosen, folder, resume, device, watch)
+        run = pipelines.train(chosen, folder, resume=resume, device=device, track=watch.track)
+        last = follow(run, watch)
+    if last.event != DONE:
+        again = shlex.join(["sfumato", "train", recipe, "--out", str(folder), "--resume"])
+        raise Interrupted(f"interrupted and saved at step {last.step}; go on with: {again}")
     _tell(last, folder, json)
 
 
-def with_data(recipe: Recipe, source: str | None) -> Recipe:
+def with_data(recipe: "Recipe", source: str | None) -> "Recipe":
     """The recipe with another source of data, if one is given; all else stays."""
     if source is None:
         return recipe
+    if not source:
+        raise BadInput("--data is empty: give a folder, a file or the name of a built-in set")
     return recipe.model_copy(update={"data": recipe.data.model_copy(update={"source": source})})
 
 
-def _run(
-    recipe: Recipe, folder: Path, resume: bool, device: str | None, watch: Watch
-) -> "Progress":
-    from sfumato import pipelines
+def follow(run: "Generator[Progress]", watch: Watch) -> "Progress":
+    """Shows a run's progress until it ends or the user stops it; where it then stands.
 
-    run = pipelines.train(recipe, folder, resume=resume, device=device, track=watch.track)
-    last = None
-    with closing(run), asked_to_stop() as stop:
-        for last in run:
-            watch.show(last)
+    It is stopped between two steps, by closing it, at which it saves.
+    """
+    with asked_to_stop() as stop, closing(run):
+        for standing in run:
+            watch.show(standing)
             stop.patient = True
-            if stop.asked:
-                run.close()  # which saves
-                raise Interrupted(
-                    f"interrupted and saved at step {last.step}; go on with: "
-                    f"sfumato train {recipe.name} --out {folder} --resume"
-                )
-    assert last is not None, "a run tells at least that it is done"
-    return last
+            if stop.asked or standing.event == DONE:
+                return standing
+    raise Failed("the run ended without having said that it was done")
 
 
 def _tell(last: "Progress", folder: Path, json: bool) -> None:

@@ -65,8 +65,11 @@ class Standard(Codec):
     spread: float = 1.0
 
     def __post_init__(self) -> None:
-        if len(self.mean) != len(self.std) or not all(s > 0 for s in (*self.std, self.spread)):
-            raise BadInput("Standard needs a mean and a positive std for every column")
+        positive = all(0 < s < math.inf for s in (*self.std, self.spread))
+        if len(self.mean) != len(self.std) or not (
+            positive and all(map(math.isfinite, self.mean))
+        ):
+            raise BadInput("Standard needs a finite mean and a positive std for every column")
 
     @classmethod
     def of(cls, x: Tensor) -> "Standard":

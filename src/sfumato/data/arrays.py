@@ -8,19 +8,24 @@ A `.npz` holds
   another is asked for; `<column>_names` names the values of an integer column;
 - optionally `captions`, texts `(n,)`.
 
-Channels are last if the last axis has 1, 3 or 4 entries, else first if the second axis has.
+Channels are last if the last axis has 1, 3 or 4 entries, else first if the second axis has. A
+rank of 3 whose last axis has 3 or 4 is refused: it looks like one picture.
 
 Pictures become uint8 by the first rule that fits: integers within 0 to 255 stay; 16-bit integers
 are divided by 257; bool is black and white; floats within [0, 1], [-1, 1] or [0, 255] are scaled.
 Nothing is unpickled, and a file that unpacks to far more than it weighs is refused unread.
 """
 
+import struct
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from sfumato.data import columns, ranges
 from sfumato.data.dataset import Array, Dataset, Labels
@@ -33,17 +38,26 @@ LABELS = ("labels", "y", "label")
 CAPTIONS = ("captions", "caption", "text")
 NAMES = "_names"
 
+Rows = slice | npt.NDArray[np.int64]
+
 MOST_BYTES = 8 * 2**30  # of one member unpacked, since it is held in memory
 SUSPECT_BYTES, SUSPECT_RATIO = 64 * 2**20, 100  # a member larger than both is a bomb
+MOST_MEMBERS = 1000
 CHUNK_BYTES = 2**26
+
+# What damaged files make NumPy and zipfile raise.
+UNREADABLE = (
+    *(ValueError, TypeError, EOFError, OSError, MemoryError, RuntimeError, SyntaxError),
+    *(zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError),
+)
 
 
 def read_npy(path: Path, request: Request) -> Dataset:
     """The samples of one `.npy`, memory-mapped if they need no conversion."""
     try:
         values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as cause:
-        raise BadInput(f"{path} is not a readable .npy of numbers: {cause}") from None
+    except UNREADABLE as cause:
+        raise _unreadable(path, cause) from None
     columns.pick(request.label, (), None, str(path))
     return build({"data": values}, path, request)
 
@@ -52,12 +66,21 @@ def read_npz(path: Path, request: Request) -> Dataset:
     """The samples, labels and captions of one `.npz`."""
     try:
         with zipfile.ZipFile(path) as archive:
-            members = [_member(archive, info, path) for info in archive.infolist()]
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError, NotImplementedError) as cause:
-        if isinstance(cause, BadInput):
-            raise
-        raise BadInput(f"{path} is not a readable .npz of numbers: {cause}") from None
-    return build(dict(members), path, request)
+            members = archive.infolist()
+            names = {info.filename for info in members}
+            if len(names) < len(members) or len(names) > MOST_MEMBERS:
+                raise BadInput(f"{path} names an array twice, or holds over {MOST_MEMBERS}")
+            arrays = dict(_member(archive, info, path) for info in members)
+    except BadInput:
+        raise
+    except UNREADABLE as cause:
+        raise _unreadable(path, cause) from None
+    return build(arrays, path, request)
+
+
+def _unreadable(path: Path, cause: BaseException) -> BadInput:
+    first = str(cause).partition("\n")[0]
+    return BadInput(f"{path} is not a readable {path.suffix} of numbers: {first}")
 
 
 def build(arrays: dict[str, Array], path: Path, request: Request) -> Dataset:
@@ -74,20 +97,29 @@ def build(arrays: dict[str, Array], path: Path, request: Request) -> Dataset:
     where, values = f"{path}[{key}]", arrays[key]
     if not len(values.shape) or not len(values):
         raise BadInput(f"{where} holds no sample: give an array (n, ...) with n at least 1")
-    if values.ndim == 2 and (request.size or request.channels):
-        raise BadInput(f"{where} holds vectors {values.shape}: size and channels do not apply")
     chosen = request.chosen(len(values))
-    kept = values if len(chosen) == len(values) else values[chosen]
+    all_kept = len(chosen) == len(values)
+    read = _vectors if values.ndim == 2 else _pictures
     labels, classes = _labels(arrays, len(values), path, request)
     captions = _captions(arrays, len(values), path)
     return Dataset(
-        values=vectors(kept, where) if kept.ndim == 2 else fit_all(pictures(kept, where), request),
+        values=read(values, slice(None) if all_kept else chosen, where, request),
         labels=None if labels is None else labels[chosen],
         classes=classes,
         captions=None if captions is None else tuple(captions[i] for i in chosen),
         name=path.stem,
         source=path.name,
     )
+
+
+def _pictures(values: Array, chosen: Rows, where: str, request: Request) -> Array:
+    return fit_all(pictures(values, chosen, where), request)
+
+
+def _vectors(values: Array, chosen: Rows, where: str, request: Request) -> Array:
+    if request.size or request.channels:
+        raise BadInput(f"{where} holds vectors {values.shape}: size and channels do not apply")
+    return vectors(values[chosen], where)
 
 
 def vectors(values: Array, where: str) -> Array:
@@ -98,7 +130,8 @@ def vectors(values: Array, where: str) -> Array:
     """
     if values.dtype.kind not in "biuf" or values.shape[1] == 0:
         raise BadInput(f"{where} is {values.dtype} {values.shape}: give numbers (n, dims)")
-    found = np.ascontiguousarray(values, np.float32)
+    with np.errstate(over="ignore"):  # what overflows is found below
+        found = np.ascontiguousarray(values, np.float32)
     if not np.isfinite(found).all():
         raise BadInput(
             f"{where} has NaN, infinite or too large entries for float32: drop the rows"
@@ -106,18 +139,20 @@ def vectors(values: Array, where: str) -> Array:
     return found
 
 
-def pictures(values: Array, where: str) -> Array:
-    """Pictures of any layout and type the module names, as uint8 `(n, h, w, c)`.
+def pictures(values: Array, chosen: Rows, where: str) -> Array:
+    """The chosen of pictures of any layout and type the module names, as uint8 `(k, h, w, c)`.
+
+    The range is judged by all of them, so that a part is scaled as the whole.
 
     Raises:
         BadInput: if shape, type or range is none of them.
     """
     last = channels_last(values, where)
     if last.dtype == np.uint8:
-        return last
+        return last[chosen]
     if last.dtype.kind not in "biuf":
         raise BadInput(f"{where} has type {values.dtype}: pictures are numbers")
-    scale = _scale(last, where)
+    scale, last = _scale(last, where), last[chosen]
     out = np.empty(last.shape, np.uint8)
     for rows in _chunks(last):
         out[rows] = scale(last[rows])

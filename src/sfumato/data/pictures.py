@@ -26,7 +26,7 @@ from sfumato.data.request import Size
 
 MOST_PIXELS = 64_000_000
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "JPEG2000", "PPM")
-DRAFT = 3  # a JPEG is decoded no finer than this many times the target size: no visible loss
+DRAFT = 6  # a JPEG is decoded no coarser than this many times the target: no visible loss
 
 ORIENTATION = 0x0112  # the EXIF tag
 SIDEWAYS = (5, 6, 7, 8)

@@ -1,5 +1,8 @@
 """From a recipe's names to objects: the one place where they meet."""
 
+from types import MappingProxyType
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -29,11 +32,33 @@ def build_denoiser(recipe: Recipe, shape: tuple[int, ...], classes: int) -> Deno
     """
     process = Gaussian(SCHEDULES.build(recipe.process.schedule))
     target = TARGETS.build(recipe.process.target)
-    facts = {"dims" if len(shape) == 1 else "channels": shape[0], "classes": classes}
-    network = NETWORKS.build(recipe.network | facts)
-    denoiser = Denoiser(network, process, target)
-    _try(denoiser, shape, recipe.network["name"])
-    return denoiser
+    try_network(recipe, shape, classes)
+    return Denoiser(_network(recipe, shape, classes), process, target)
+
+
+def try_network(recipe: Recipe, shape: tuple[int, ...], classes: int) -> nn.Module:
+    """The recipe's network on the meta device, where it takes no memory, after one trial pass.
+
+    So a network that does not fit the data, or no machine, fails before anything is allocated.
+
+    Raises:
+        BadInput: on a name, a setting or a combination that cannot work.
+    """
+    _require_sane(recipe.network)
+    with torch.device("meta"):
+        network = _network(recipe, shape, classes)
+        try:
+            out = network(torch.zeros(1, *shape), torch.tensor(0.5))
+        except RuntimeError as error:
+            raise BadInput(
+                f"network {recipe.network['name']} cannot take samples of shape {list(shape)}: {error}"
+            ) from error
+    if out.shape[1:] != shape:
+        raise BadInput(
+            f"network {recipe.network['name']} gives {list(out.shape[1:])} for samples of shape "
+            f"{list(shape)}; leave out its out_channels"
+        )
+    return network
 
 
 def build_objective(recipe: Recipe) -> Objective:
@@ -47,7 +72,7 @@ def build_objective(recipe: Recipe) -> Objective:
 
 def build_sampler(table: SamplerTable, steps: int | None = None) -> Sampler:
     """The sampler of a recipe, with another number of steps if one is given."""
-    grid = GRIDS.build(dict(table.grid) | {"steps": steps or table.steps})
+    grid = GRIDS.build(dict(table.grid) | {"steps": table.steps if steps is None else steps})
     return Sampler(STEPS.build(table.step), grid)
 
 
@@ -58,12 +83,23 @@ def build_codec(dataset: Dataset) -> Codec:
     return Standard.of(torch.from_numpy(dataset.values))
 
 
-def _try(denoiser: nn.Module, shape: tuple[int, ...], name: str) -> None:
-    """One forward pass, so that a network that does not fit the data fails before anything runs."""
-    try:
-        with torch.no_grad():
-            denoiser(torch.zeros(1, *shape), torch.tensor(0.5, dtype=torch.float64))
-    except RuntimeError as error:
-        raise BadInput(
-            f"network {name} cannot take samples of shape {list(shape)}: {error}"
-        ) from error
+def _network(recipe: Recipe, shape: tuple[int, ...], classes: int) -> nn.Module:
+    facts = {"dims" if len(shape) == 1 else "channels": shape[0], "classes": classes}
+    return NETWORKS.build(recipe.network | facts)
+
+
+def _require_sane(component: dict[str, Any]) -> None:
+    """Refuses settings that no network has: a file must not be able to ask for endless layers."""
+    for key, value in component.items():
+        numbers = value if isinstance(value, list | tuple) else [value]
+        most = _MOST.get(key, 65_536)
+        if len(numbers) > _MOST_LEVELS or any(
+            isinstance(number, int | float) and abs(number) > most for number in numbers
+        ):
+            raise BadInput(
+                f"network.{key} is beyond reason: at most {_MOST_LEVELS} numbers, up to {most:,}"
+            )
+
+
+_MOST = MappingProxyType({"blocks": 512, "multipliers": 64})
+_MOST_LEVELS = 12  # of half the height and width each

@@ -24,8 +24,10 @@ class Progress(NamedTuple):
         rate: samples a second.
         seconds: since the run began, without the pauses between resumptions.
         seconds_left: at this rate.
-        event: what just happened: "resumed", "samples", "checkpoint", "model", "done", or "".
+        event: what just happened: "passed over" (a checkpoint that cannot be read), "resumed",
+            "samples", "checkpoint", "model", "done", or "".
         path: the file or folder of the event.
+        note: more about it, in words.
     """
 
     step: int
@@ -36,13 +38,14 @@ class Progress(NamedTuple):
     seconds_left: float
     event: str = ""
     path: Path | None = None
+    note: str = ""
 
 
 class Log:
     """Gathers looks, and writes their means every couple of seconds.
 
     Args:
-        path: the file; lines are added to it.
+        path: the file; lines are added to it, and those of later steps than `step` taken out.
         step: the step the run stands at.
         total: steps in all.
         batch: samples a step.
@@ -64,6 +67,7 @@ class Log:
         self.step, self.first, self.since = step, step, time.perf_counter()
         self.loss, self.rate = math.nan, 0.0
         self.looks: list[Look] = []
+        _rewind(path, step)
 
     def add(self, look: Look) -> None:
         """Takes note of a step."""
@@ -91,11 +95,11 @@ class Log:
         self.looks, self.since = [], time.perf_counter()
         return self.progress()
 
-    def progress(self, event: str = "", path: Path | None = None) -> Progress:
+    def progress(self, event: str = "", path: Path | None = None, note: str = "") -> Progress:
         """Where the run stands now."""
         left = (self.total - self.step) * self.batch / self.rate if self.rate else math.inf
         return Progress(
-            self.step, self.total, self.loss, self.rate, self.seconds(), left, event, path
+            self.step, self.total, self.loss, self.rate, self.seconds(), left, event, path, note
         )
 
     def _line(self, good: list[Look]) -> dict[str, Any]:
@@ -121,6 +125,16 @@ def read(path: Path) -> list[dict[str, Any]]:
         except ValueError:
             continue
     return lines
+
+
+def _rewind(path: Path, step: int) -> None:
+    """Leaves out the steps that a resumed run takes again, and a line that a kill cut short."""
+    if not path.is_file():
+        return
+    kept = [line for line in read(path) if line["step"] <= step]
+    draft = path.with_name(f".{path.name}")
+    draft.write_text("".join(f"{json.dumps(line)}\n" for line in kept), encoding="utf-8")
+    draft.replace(path)
 
 
 def _by_level(looks: list[Look]) -> list[float | None]:

@@ -4,10 +4,10 @@
     model.safetensors     the averaged weights
     README.md             the model's card
 
-Nothing in a folder is ever run: names are looked up in fixed tables, and tensors hold numbers only.
+`sfumato.pipelines.loading` reads it back.
 """
 
-import json
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,28 +16,29 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from sfumato.codecs import CODECS, Codec
 from sfumato.data import Track, untracked
 from sfumato.denoise import Denoiser, Denoises
-from sfumato.errors import BadInput, nearest
+from sfumato.errors import BadInput, Failed
 from sfumato.guidance import ClassifierFree, Clip
 from sfumato.networks import parameters
-from sfumato.pipelines.build import build_denoiser, build_sampler
+from sfumato.pipelines.asked import Classes, Label, real, whole
+from sfumato.pipelines.build import build_sampler
 from sfumato.pipelines.samples import Samples, Stats, stack
 from sfumato.process import Posterior
-from sfumato.recipes import Recipe, parse, with_sampler
-from sfumato.sampling.noise import Seeded, stream
-from sfumato.training import checkpoint, require_same
-from sfumato.training.hardware import pick_device
+from sfumato.recipes import Recipe, with_sampler
+from sfumato.sampling.noise import Seeded
+from sfumato.training import checkpoint
 
 FORMAT = 1
 BATCH = 64
 """Samples that are drawn at once unless asked otherwise."""
 
-Label = int | str | None
+MOST = 10_000_000
+"""Samples of one call; more of them would be held in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -114,14 +115,14 @@ class Pipeline:
             BadInput: on a number out of range, an unknown label or sampler, or guidance of a model
                 without classes.
         """
-        if n < 1 or batch < 1:
-            raise BadInput(
-                f"the number of samples and the batch must be at least 1, not {min(n, batch)}"
-            )
+        n, batch = whole("n", n, 1, MOST), whole("batch", batch, 1, MOST)
+        seed = whole("seed", seed, 0, 2**63 - 1)
+        steps = None if steps is None else whole("steps", steps, 1, 100_000)
         table = self.recipe.sampler
         table = table if sampler is None else with_sampler(table, sampler)
-        scale = self._scale(table.guidance if guidance is None else guidance, guidance is not None)
-        driver, labels = build_sampler(table, steps), self._labels(label, n, seed)
+        scale, driver = self._scale(table.guidance, guidance), build_sampler(table, steps)
+        classes = Classes(self.card.classes, self.card.frequencies, self.recipe.name)
+        labels = classes.numbers(label, n, seed)
         counted = _Counted(self.denoiser.eval())
         denoiser: Denoises = ClassifierFree(counted, scale) if scale != 1 else counted
         if table.clip and len(self.card.shape) == 3:
@@ -138,10 +139,8 @@ class Pipeline:
             z = driver.draw(denoiser, shape, noise=noise, device=self.device, **condition)
             drawn.append(self.codec.decode(z))
         stats = Stats(counted.rows // n, time.perf_counter() - start, repr(driver), seed, scale)
-        columns = (
-            len(label) if isinstance(label, Sequence) and not isinstance(label, str) else None
-        )
-        return Samples(stack(drawn), self._names(labels, n), stats, columns)
+        columns = len(label) if isinstance(label, list | tuple) else None
+        return Samples(stack(drawn), classes.named(labels, n), stats, columns)
 
     def save(
         self, folder: str | Path, card: str | None = None, dtype: torch.dtype = torch.float32
@@ -152,21 +151,33 @@ class Pipeline:
             folder: where to; an existing model there is replaced.
             card: the text of README.md; None: one made from what is known.
             dtype: what the weights are stored in; float16 halves the file.
+
+        Raises:
+            Failed: where it cannot be written; a model that was there is untouched.
         """
         folder = Path(folder)
-        draft = folder.with_name(f".{folder.name}.draft")
-        draft.mkdir(parents=True, exist_ok=True)
+        draft = folder.absolute().with_name(f".{folder.absolute().name}.draft")
+        try:
+            shutil.rmtree(draft, ignore_errors=True)
+            draft.mkdir(parents=True)
+            self._write(draft, card or self.readme(), dtype)
+            folder.mkdir(parents=True, exist_ok=True)
+            for file in sorted(draft.iterdir()):
+                file.replace(folder / file.name)
+            checkpoint.flush(folder)
+        except (OSError, SafetensorError) as error:
+            raise Failed(f"could not write the model {folder}: {error}") from error
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+        return folder
+
+    def _write(self, draft: Path, card: str, dtype: torch.dtype) -> None:
         state = self.denoiser.network.state_dict()
         weights = {k: v.detach().cpu().to(dtype).contiguous() for k, v in state.items()}
         save_file(weights, draft / "model.safetensors", metadata={"format": "pt"})
         checkpoint.write_json(draft / "config.json", self.config())
-        (draft / "README.md").write_text(card or self.readme(), encoding="utf-8")
+        (draft / "README.md").write_text(card, encoding="utf-8")
         checkpoint.flush(draft)
-        folder.mkdir(parents=True, exist_ok=True)
-        for file in sorted(draft.iterdir()):
-            file.replace(folder / file.name)
-        draft.rmdir()
-        return folder
 
     def config(self) -> dict[str, Any]:
         """All but the weights, as plain values."""
@@ -215,53 +226,16 @@ class Pipeline:
         ]
         return "\n".join(lines)
 
-    def _scale(self, guidance: float, asked: bool) -> float:
-        if not self.card.classes:
-            if asked and guidance != 1:
-                raise BadInput(
-                    f"guidance {guidance:g} needs a model with classes, and {self.recipe.name} has none"
-                )
-            return 1.0
-        return float(guidance)
-
-    def _labels(self, label: Label | Sequence[Label], n: int, seed: int) -> Tensor | None:
-        """The class of each sample, `(n,)`; None for a model without classes."""
-        if not self.card.classes:
-            if label not in (None, "none"):
-                raise BadInput(
-                    f"{self.recipe.name} was trained without classes; leave out the label"
-                )
-            return None
-        if label is None:
-            shares = torch.tensor(self.card.frequencies, dtype=torch.float64)
-            draws = [
-                float(torch.rand((), generator=stream(seed, i, 1), dtype=torch.float64))
-                for i in range(n)
-            ]
-            found = torch.searchsorted(
-                shares.cumsum(0) / shares.sum(), torch.tensor(draws, dtype=torch.float64)
+    def _scale(self, usual: float, asked: float | None) -> float:
+        """The guidance scale: what is asked for, else the recipe's; 1 without classes."""
+        scale = real("guidance", usual if asked is None else asked, 0, 1000)
+        if self.card.classes:
+            return float(scale)
+        if asked is not None and scale != 1:
+            raise BadInput(
+                f"guidance {scale:g} needs a model with classes, and {self.recipe.name} has none"
             )
-            return found.clamp(max=len(shares) - 1)
-        several = [label] if isinstance(label, int | str) else list(label)
-        numbers = [self._number(one) for one in several]
-        return torch.tensor([numbers[i % len(numbers)] for i in range(n)])
-
-    def _number(self, label: Label) -> int:
-        classes = self.card.classes
-        if label is None or label == "none":
-            return -1
-        if label in classes:
-            return classes.index(str(label))
-        if isinstance(label, int) or label.lstrip("-").isdigit():
-            if not 0 <= int(label) < len(classes):
-                raise BadInput(f"label {label} is not one of 0 to {len(classes) - 1}")
-            return int(label)
-        raise BadInput(f"unknown label {label!r}; {nearest(label, classes)}")
-
-    def _names(self, labels: Tensor | None, n: int) -> tuple[str, ...]:
-        if labels is None:
-            return ("",) * n
-        return tuple(self.card.classes[i] if i >= 0 else "" for i in labels.tolist())
+        return 1.0
 
 
 class _Counted:
@@ -273,84 +247,3 @@ class _Counted:
     def __call__(self, x: Tensor, t: Tensor, **condition: Any) -> Posterior:
         self.rows += len(x)
         return self.denoiser(x, t, **condition)
-
-
-def load(model: str | Path, device: str | None = None) -> Pipeline:
-    """A model from a folder, a run's folder, the name of a built-in one, or a hub id.
-
-    Args:
-        model: `"runs/faces"`, `"faces"`, or `"owner/name"` on the Hugging Face hub.
-        device: `"cpu"`, `"cuda"`, ...; None: the best there is.
-
-    Raises:
-        BadInput: if there is none, or its files do not fit each other.
-    """
-    folder = locate(model)
-    config = _read_config(folder)
-    recipe = parse(config["recipe"], where=str(folder / "config.json"))
-    shape, classes = tuple(config["shape"]), tuple(config["classes"])
-    card = Card(shape, classes, tuple(config["frequencies"]), config["data"], config["training"])
-    denoiser = build_denoiser(recipe, shape, len(classes))
-    weights = _read_weights(folder / "model.safetensors")
-    require_same(denoiser.network.state_dict(), weights, str(folder / "model.safetensors"))
-    denoiser.network.load_state_dict(weights)
-    denoiser.to(pick_device(device)).eval().requires_grad_(False)
-    return Pipeline(denoiser, CODECS.build(config["codec"]), recipe, card)
-
-
-def locate(model: str | Path) -> Path:
-    """The folder of a model, wherever it is."""
-    given = Path(model)
-    zoo = Path(__file__).parent.parent / "zoo"
-    for folder in (given, given / "model", zoo / str(model)):
-        if (folder / "config.json").is_file():
-            return folder
-    if given.exists():
-        raise BadInput(f"{model} holds no model: there is no config.json in it or in its model/")
-    if str(model).count("/") == 1 and not str(model).startswith((".", "/", "~")):
-        return _from_hub(str(model))
-    known = sorted(path.name for path in zoo.iterdir() if (path / "config.json").is_file())
-    raise BadInput(
-        f"there is no model {str(model)!r}: give a folder, a hub id (owner/name) or one of "
-        f"{', '.join(known)}"
-    )
-
-
-def _from_hub(name: str) -> Path:
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError as error:
-        raise BadInput(
-            f"there is no folder {name}; to load it from the hub: pip install 'sfumato[hub]'"
-        ) from error
-    try:
-        files = ["config.json", "model.safetensors", "README.md"]
-        return Path(snapshot_download(name, allow_patterns=files))
-    except Exception as error:  # the hub's own errors are many, and all mean this
-        raise BadInput(
-            f"there is no folder {name}, and the hub gave no such model: {error}"
-        ) from error
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{path} cannot be read: {error}") from error
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
-        found = config.get("format") if isinstance(config, dict) else None
-        raise BadInput(f"{path} is of format {found!r}, and this version reads format {FORMAT}")
-    missing = {"shape", "classes", "frequencies", "codec", "recipe", "data", "training"} - set(
-        config
-    )
-    if missing:
-        raise BadInput(f"{path} lacks {', '.join(sorted(missing))}")
-    return config
-
-
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    try:
-        return {name: tensor.float() for name, tensor in load_file(path).items()}
-    except (OSError, SafetensorError) as error:
-        raise BadInput(f"{path} cannot be read: {error}") from error

@@ -79,26 +79,29 @@ class Samples:
         Anything without a suffix is a folder of `00000.png ...` with a `samples.json` beside them.
 
         Raises:
-            BadInput: on a suffix that says nothing.
+            BadInput: on a suffix that says nothing, or a place that cannot be written.
         """
         path = Path(path)
-        if not path.suffix:
-            return self._save_folder(path)
-        if path.suffix not in _WRITERS:
+        suffix = path.suffix.lower()
+        if suffix and suffix not in _WRITERS:
             raise BadInput(
                 f"cannot save samples as {path.name}; use {', '.join(_WRITERS)} or a folder"
             )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _WRITERS[path.suffix](self, path)
+        write = _WRITERS[suffix] if suffix else Samples._save_folder
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(self, path)
+        except OSError as error:
+            raise BadInput(f"cannot write {path}: {error.strerror or error}") from error
         return path
 
-    def _save_folder(self, path: Path) -> Path:
+    def _save_folder(self, path: Path) -> None:
+        images = self.images
         path.mkdir(parents=True, exist_ok=True)
-        for i, image in enumerate(self.images):
+        for i, image in enumerate(images):
             image.save(path / f"{i:05d}.png")
         facts = asdict(self.stats) | {"labels": self.labels}
         (path / "samples.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
-        return path
 
 
 def picture(pixels: np.ndarray) -> Image.Image:
@@ -125,11 +128,12 @@ def grid(
 
 
 def scatter(points: np.ndarray, side: int = 480, reach: float | None = None) -> Image.Image:
-    """The first two columns of vectors `(n, dims)` as dots."""
+    """The first two columns of vectors `(n, dims)` as dots; those that are not finite left out."""
+    points = points[np.isfinite(points).all(1)]
     if points.shape[1] < 2:
         points = np.stack([points[:, 0], np.zeros(len(points))], 1)
     points = points[:, :2]
-    reach = reach or 1.1 * float(np.abs(points).max() or 1)
+    reach = reach or 1.1 * float(np.abs(points).max(initial=0) or 1)
     image = Image.new("RGB", (2 * side, 2 * side), "white")
     pen = ImageDraw.Draw(image)
     for x, y in side * (1 + points * [1, -1] / reach):

@@ -49,12 +49,16 @@ class Posterior(NamedTuple):
 
 
 def follow(move: Move, x: Tensor, q: Posterior, z: Tensor | None = None) -> Tensor:
-    """`a x + b mean + sqrt(c^2 + b^2 var) z`: the half of a move that touches data."""
+    """`a x + b mean + sqrt(c^2 + b^2 var) z`: the half of a move that touches data.
+
+    A move with no noise of its own (`c = 0`: DDIM's, or one to `s = 0`) is given none.
+    """
     if z is None:
         return combine((move.a, x), (move.b, q.mean))
     if q.var is None:
         return combine((move.a, x), (move.b, q.mean), (move.c, z))
-    spread = combine((move.c**2, torch.ones_like(q.var)), (move.b**2, q.var)).sqrt()
+    gain = torch.where(move.c > 0, move.b, 0.0)
+    spread = combine((move.c**2, torch.ones_like(q.var)), (gain**2, q.var)).sqrt()
     return combine((move.a, x), (move.b, q.mean)).addcmul(spread, z)
 
 
@@ -86,9 +90,9 @@ class Gaussian:
         if s is None:
             alpha, sigma = self.at(t)
             return combine((alpha, x), (sigma, z))
-        return combine(
-            (self.schedule.alpha(t) / self.schedule.alpha(s), x), (self.spread(s, t), z)
-        )
+        ratio = self.schedule.alpha(t) / self.schedule.alpha(s)
+        kept = torch.where(t == s, 1.0, ratio)  # also where no signal is left
+        return combine((kept, x), (self.spread(s, t), z))
 
     def spread(self, s: Tensor, t: Tensor) -> Tensor:
         """The standard deviation of `x_t` given `x_s`, `s <= t`."""
@@ -178,5 +182,6 @@ class Gaussian:
     # -- helpers
 
     def _gap(self, t: Tensor, s: Tensor) -> Tensor:
-        """`lambda_t - lambda_s`."""
-        return self.schedule.log_snr(t) - self.schedule.log_snr(s)
+        """`lambda_t - lambda_s`; 0 between equal times, also where both are infinite."""
+        gap = self.schedule.log_snr(t) - self.schedule.log_snr(s)
+        return torch.where(t == s, 0.0, gap)

@@ -96,8 +96,8 @@ def hint(key: str, known: Sequence[str] = KEYS) -> str:
     )
     if found:
         return f"did you mean {' or '.join(map(repr, found))}?"
-    top = {full.partition(".")[0] for full in known}
-    return f"known: {', '.join(sorted(_split(full)[1] for full in beside) if section else top)}"
+    names = {_split(full)[1] if section else full.partition(".")[0] for full in beside}
+    return f"known: {', '.join(sorted(names))}"
 
 
 def with_defaults(document: Document) -> Document:

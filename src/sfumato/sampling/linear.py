@@ -97,7 +97,7 @@ def path_weights(nodes: Sequence[Tensor], end: Tensor, rate: float) -> list[Tens
     density = density * torch.exp(rate * (at - span))
     density = density / density.sum(-1, keepdim=True)
     offsets = [
-        torch.where(finite, node - nodes[0], float(-k))[..., None] for k, node in enumerate(nodes)
+        torch.where(finite, node - nodes[0], float(k))[..., None] for k, node in enumerate(nodes)
     ]
     weights = []
     for k, own in enumerate(offsets):

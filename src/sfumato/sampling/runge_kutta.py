@@ -69,26 +69,27 @@ class RungeKutta(Step):
     def __call__(self, denoise: Bound, state: State, s: Tensor, noise: NoiseSource) -> State:
         q, theirs = denoise(state.x, state.t), denoise.process
         first = theirs.reverse(state.x, q, state.t, s, eta=0.0)
-        if s.ndim == 0 and s == 0:  # the clean prediction; there is no slope at t = 0
-            return state.moved(first, s, q.mean)
         start = _translate(theirs.schedule, self.schedule, state.t)
-        x = self._integrate(denoise, state, s, start, q)
-        regular = ((s > 0) & torch.isfinite(start)).to(x.device)
-        regular = regular.reshape(regular.shape + (1,) * (x.ndim - regular.ndim))
-        return state.moved(torch.where(regular, x, first), s, q.mean)
+        regular = (s > 0) & torch.isfinite(start)  # there is no slope at t = 0
+        if regular.ndim == 0 and not regular:
+            return state.moved(first, s, q.mean)
+        # in a batch the others stand still at some harmless time; what they become is not used
+        t, goal = torch.where(regular, state.t, 0.5), torch.where(regular, s, 0.5)
+        x = self._integrate(denoise, state.x, q, t, goal)
+        return state.moved(torch.where(expand(regular, x), x, first), s, q.mean)
 
     def _integrate(
-        self, denoise: Bound, state: State, s: Tensor, start: Tensor, q: Posterior
+        self, denoise: Bound, x: Tensor, q: Posterior, t: Tensor, s: Tensor
     ) -> Tensor:
         tableau, theirs, ours = TABLEAUS[self.tableau], denoise.process, Gaussian(self.schedule)
-        end = _translate(theirs.schedule, self.schedule, s)
-        y = combine((_scale(theirs, ours, state.t, start), state.x))
+        start, end = (_translate(theirs.schedule, self.schedule, u) for u in (t, s))
+        y = combine((_scale(theirs, ours, t, start), x))
         slopes = [ours.velocity(y, q.mean, start)]
         for row, c in zip(tableau.a[1:], tableau.c[1:], strict=True):
             u = start + c * (end - start)
-            t = s if c == 1 else _translate(self.schedule, theirs.schedule, u)
+            when = s if c == 1 else _translate(self.schedule, theirs.schedule, u)
             stage = _advance(y, end - start, row, slopes)
-            mean = denoise(combine((_scale(ours, theirs, u, t), stage)), t).mean
+            mean = denoise(combine((_scale(ours, theirs, u, when), stage)), when).mean
             slopes.append(ours.velocity(stage, mean, u))
         return combine((_scale(ours, theirs, end, s), _advance(y, end - start, tableau.b, slopes)))
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sfumato.codecs import Codec
 from sfumato.data import Dataset, Order
+from sfumato.errors import BadInput
 
 
 class Batch(NamedTuple):
@@ -34,6 +35,9 @@ class Batches:
         size: samples a batch.
         flip: mirror every other picture, at random.
         label_dropout: the share of labels replaced by -1, for classifier-free guidance.
+
+    Raises:
+        BadInput: where vectors are to be mirrored.
     """
 
     dataset: Dataset
@@ -42,6 +46,10 @@ class Batches:
     size: int
     flip: bool = False
     label_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.flip and not self.dataset.is_pictures:
+            raise BadInput(f"data.flip mirrors pictures, and {self.dataset.name} holds vectors")
 
     def __call__(self, step: int, generator: torch.Generator) -> Batch:
         """The batch of one step; `generator` decides flips and drops."""

@@ -5,18 +5,21 @@
         state.json             everything that is not a tensor
         manifest.json          format, and the size and SHA-256 of every other file; written last
 
-A folder without a manifest that fits is never loaded: reading falls back to the one before, and says so.
+A folder that its manifest does not fit in every byte is never loaded: reading falls back to the one
+before, and says so. Whatever stage a save is killed at, the checkpoint before it is still there.
 """
 
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -45,23 +48,25 @@ class Checkpoint:
 
 
 def save(folder: Path, step: int, parts: Parts, state: Mapping[str, Any], keep: int = 2) -> Path:
-    """Writes a checkpoint, and only then deletes all but the newest `keep`.
+    """Writes a checkpoint, and only then deletes all but the newest `keep` up to its step.
+
+    Later ones, which a resumed run has passed over, stay until training has come as far again.
 
     Raises:
         Failed: where the disk is full or cannot be written; earlier checkpoints are untouched.
     """
     final = folder / f"{step:08d}"
-    draft = folder / f".{final.name}.{os.getpid()}"
+    draft = folder / f".{final.name}"
     try:
-        shutil.rmtree(draft, ignore_errors=True)
+        for left in _drafts(folder):  # by runs that were killed while they saved
+            shutil.rmtree(left, ignore_errors=True)
         draft.mkdir(parents=True)
         for part, tensors in parts.items():
             save_file(
                 {k: v.contiguous() for k, v in tensors.items()}, draft / f"{part}.safetensors"
             )
         write_json(draft / "state.json", state)
-        files = {path.name: _describe(path) for path in sorted(draft.iterdir())}
-        write_json(draft / MANIFEST, {"format": FORMAT, "step": step, "files": files})
+        write_json(draft / MANIFEST, {"format": FORMAT, "step": step, "files": _files(draft)})
         flush(draft)
         shutil.rmtree(final, ignore_errors=True)
         draft.rename(final)
@@ -69,7 +74,8 @@ def save(folder: Path, step: int, parts: Parts, state: Mapping[str, Any], keep: 
     except OSError as error:
         shutil.rmtree(draft, ignore_errors=True)
         raise Failed(f"could not write the checkpoint {final}: {error}") from error
-    for old in _folders(folder)[keep:]:
+    reached = [path for path in _folders(folder) if int(path.name) <= step]
+    for old in reached[keep:]:
         shutil.rmtree(old, ignore_errors=True)
     return final
 
@@ -84,7 +90,7 @@ def latest(folder: Path) -> Checkpoint:
     for candidate in _folders(folder):
         try:
             return _read(candidate, tuple(problems))
-        except (BadInput, OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError, SafetensorError) as error:
             problems.append(f"{candidate.name}: {error}")
     found = "; ".join(problems) or "it holds none"
     raise BadInput(f"no checkpoint in {folder} can be resumed ({found})")
@@ -107,18 +113,34 @@ def flush(folder: Path) -> None:
 
 def _read(folder: Path, passed_over: tuple[str, ...]) -> Checkpoint:
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    changed = _changed(manifest, folder)
+    if changed:
+        raise BadInput(f"{changed[0]} is not what was written")
+    parts = {path.stem: load_file(path) for path in sorted(folder.glob("*.safetensors"))}
+    state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    return Checkpoint(int(folder.name), parts, state, passed_over)
+
+
+def _changed(manifest: Any, folder: Path) -> list[str]:
+    """The names of the files that are not as the manifest says.
+
+    Raises:
+        BadInput: if the manifest is of another format.
+    """
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+        return [MANIFEST]
     if manifest.get("format") != FORMAT:
         raise BadInput(f"format {manifest.get('format')!r}, and this version reads {FORMAT}")
-    for name, expected in manifest["files"].items():
-        if _describe(folder / name) != expected:
-            raise BadInput(f"{name} is not what was written")
-    parts = {
-        name.removesuffix(".safetensors"): load_file(folder / name)
-        for name in manifest["files"]
-        if name.endswith(".safetensors")
-    }
-    state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-    return Checkpoint(manifest["step"], parts, state, passed_over)
+    if manifest.get("step") != int(folder.name):
+        return [MANIFEST]
+    said, found = manifest["files"], _files(folder)
+    return sorted(name for name in said | found if said.get(name) != found.get(name))
+
+
+def _files(folder: Path) -> dict[str, dict[str, Any]]:
+    """What a manifest says of the files beside it."""
+    paths = (path for path in sorted(folder.iterdir()) if not path.name.startswith("."))
+    return {path.name: _describe(path) for path in paths if path.name != MANIFEST}
 
 
 def _describe(path: Path) -> dict[str, Any]:
@@ -129,7 +151,12 @@ def _describe(path: Path) -> dict[str, Any]:
 
 def _folders(folder: Path) -> list[Path]:
     """Finished checkpoints, the newest first."""
-    return sorted((p for p in _entries(folder) if p.name.isdigit()), reverse=True)
+    finished = [path for path in _entries(folder) if path.name.isdecimal()]
+    return sorted(finished, key=lambda path: int(path.name), reverse=True)
+
+
+def _drafts(folder: Path) -> list[Path]:
+    return [p for p in _entries(folder) if re.fullmatch(r"\.\d+(\.\d+)?", p.name)]
 
 
 def _entries(folder: Path) -> Iterator[Path]:

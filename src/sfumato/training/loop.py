@@ -4,6 +4,7 @@ Everything a step does follows from (seed, step) and the state that checkpoints 
 was killed and resumed is, bit for bit on a CPU, the run that was not.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -99,13 +100,18 @@ class Learner:
         objective: what is minimised. Its own parameters, if it has any, are trained too.
         batches: where data comes from.
         settings: how.
+
+    Attributes:
+        step: steps taken.
+        whole: False in the midst of an update, when weights, moments and average do not belong
+            together: what an interrupt leaves there must not be saved.
     """
 
     def __init__(
         self, denoiser: Trainable, objective: Optimises, batches: Batches, settings: Settings
     ) -> None:
         self.denoiser, self.objective, self.settings = denoiser, objective, settings
-        self.batches, self.step, self.strikes = batches, 0, 0
+        self.batches, self.step, self.strikes, self.whole = batches, 0, 0, True
         self.device = next(denoiser.parameters()).device
         if settings.channels_last:
             denoiser.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -143,15 +149,14 @@ class Learner:
         losses, levels = self._gradient(generator)
         norm = float(nn.utils.clip_grad_norm_(self.trained.parameters(), settings.clip))
         rate = rate_at(self.step, settings.steps, settings.rate, settings.warmup, settings.decay)
-        skipped = not torch.isfinite(torch.tensor(norm))
+        skipped = not math.isfinite(norm)
         self._watch(skipped)
+        self.whole = False
         if not skipped:
-            for group in self.optimiser.param_groups:
-                group["lr"] = rate
-            self.optimiser.step()
-            self.ema.update()
+            self._update(rate)
         self.optimiser.zero_grad(set_to_none=True)
         self.step += 1
+        self.whole = True
         return Look(self.step, float(losses.mean()), losses, levels, norm, rate, skipped)
 
     def parts(self) -> tuple[Parts, Mapping[str, Any]]:
@@ -172,17 +177,33 @@ class Learner:
             BadInput: if it is of another network; the first differences are named.
         """
         require_same(self.trained.state_dict(), checkpoint.parts["weights"], "the checkpoint")
+        self.whole = False
         with torch.no_grad():  # in place: the parameters are views of the average's buffer
             for name, tensor in self.trained.state_dict().items():
                 tensor.copy_(checkpoint.parts["weights"][name])
         self.ema.restore(dict(checkpoint.parts["average"]), checkpoint.state["averaged"])
+        self._restore_moments(checkpoint.parts["optimiser"])
+        self.step, self.strikes = checkpoint.state["step"], checkpoint.state["strikes"]
+        self.whole = True
+
+    def _restore_moments(self, moments: Mapping[str, Tensor]) -> None:
+        parameters = list(self.trained.parameters())
         entries: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in checkpoint.parts["optimiser"].items():
+        for name, tensor in moments.items():
             index, key = name.split(".", 1)
-            entries.setdefault(int(index), {})[key] = tensor
+            like = parameters[int(index)]
+            # in the parameter's own layout: the fused kernel walks both through memory alike
+            same = tensor.shape == like.shape
+            value = torch.empty_like(like).copy_(tensor) if same else tensor
+            entries.setdefault(int(index), {})[key] = value.detach()
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": entries, "param_groups": groups})
-        self.step, self.strikes = checkpoint.state["step"], checkpoint.state["strikes"]
+
+    def _update(self, rate: float) -> None:
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.optimiser.step()
+        self.ema.update()
 
     def _gradient(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Adds up the gradient of the batch's mean loss; losses and noise levels of its samples."""

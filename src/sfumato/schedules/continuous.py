@@ -1,85 +1,14 @@
-r"""Noise schedules: how much signal and how much noise there is at each time.
-
-A sample at time `t` is `x_t = alpha(t) x_0 + sigma(t) eps`, with `eps` standard normal, `t` in
-`[0, 1]`, 0 = data and 1 = noise. A schedule is the pair of functions `(alpha, sigma)`; all else
-follows from it (Kingma et al., arXiv 2107.00630; Karras et al., arXiv 2206.00364):
-
-    log-SNR      lambda(t) = 2 log(alpha / sigma), decreasing, so it has an inverse
-    forward SDE  dx = f x dt + g dw,  f = alpha' / alpha,  g^2 = 2 sigma (sigma' - f sigma)
-
-Times are float64 tensors of any shape; every method is elementwise in them.
-"""
+"""Schedules given by a formula."""
 
 import math
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import cached_property
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from sfumato.errors import BadInput
-from sfumato.registry import Registry
-
-
-@dataclass(frozen=True)
-class Schedule(ABC):
-    """A noise schedule. A new one writes `alpha` and `sigma`, and closed forms where it has them.
-
-    Attributes:
-        t_min: the smallest time worth evaluating a network at; grids in log-SNR end here.
-        t_max: the largest time at which the log-SNR is finite and of use to such grids.
-    """
-
-    t_min: ClassVar[float] = 1e-3
-    t_max: ClassVar[float] = 1.0
-
-    @abstractmethod
-    def alpha(self, t: Tensor) -> Tensor:
-        """The signal's factor, in [0, 1], decreasing from `alpha(0) = 1`."""
-
-    @abstractmethod
-    def sigma(self, t: Tensor) -> Tensor:
-        """The noise's standard deviation, increasing from `sigma(0) = 0`."""
-
-    def log_snr(self, t: Tensor) -> Tensor:
-        """`2 log(alpha / sigma)`, decreasing from +inf at `t = 0`."""
-        return 2 * (self.alpha(t).log() - self.sigma(t).log())
-
-    def time(self, log_snr: Tensor) -> Tensor:
-        """The time at which the log-SNR has this value.
-
-        By bisection in [0, 1] here, to the last bits of float64. Closed forms override it, and
-        extend past `t = 1` where their formula does.
-        """
-        low, high = torch.zeros_like(log_snr), torch.ones_like(log_snr)
-        for _ in range(60):
-            middle = (low + high) / 2
-            noisier = self.log_snr(middle) < log_snr
-            low, high = torch.where(noisier, low, middle), torch.where(noisier, middle, high)
-        return (low + high) / 2
-
-    def rates(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """`(d alpha / dt, d sigma / dt)`, by forward-mode differentiation."""
-        one = torch.ones_like(t)
-        return (
-            torch.func.jvp(self.alpha, (t,), (one,))[1],
-            torch.func.jvp(self.sigma, (t,), (one,))[1],
-        )
-
-    def sde(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """Drift `f(t)` and squared diffusion `g(t)^2` of the forward SDE `dx = f x dt + g dw`."""
-        (alpha, sigma), (d_alpha, d_sigma) = (self.alpha(t), self.sigma(t)), self.rates(t)
-        drift = d_alpha / alpha
-        return drift, 2 * sigma * (d_sigma - drift * sigma)
-
-    def angle(self, t: Tensor) -> Tensor:
-        """The noise level `2/pi atan(sigma / alpha)` in [0, 1]: what networks are told of time.
-
-        The same for every schedule at the same log-SNR, so a network outlives its schedule.
-        """
-        return torch.atan2(self.sigma(t), self.alpha(t)) * (2 / math.pi)
+from sfumato.schedules.base import Schedule
 
 
 @dataclass(frozen=True)
@@ -104,6 +33,10 @@ class VP(Schedule):
     def log_snr(self, t: Tensor) -> Tensor:
         return -torch.log(torch.expm1(_linear(self, t)))
 
+    def rates(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        alpha, beta = self.alpha(t), _beta(self, t)
+        return -beta / 2 * alpha, beta * alpha**2 / (2 * self.sigma(t))
+
     def time(self, log_snr: Tensor) -> Tensor:
         return _inverse_linear(self, torch.nn.functional.softplus(-log_snr))
 
@@ -123,6 +56,10 @@ class SubVP(Schedule):
 
     def sigma(self, t: Tensor) -> Tensor:
         return -torch.expm1(-_linear(self, t))
+
+    def rates(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        alpha, beta = self.alpha(t), _beta(self, t)
+        return -beta / 2 * alpha, beta * alpha**2
 
     def time(self, log_snr: Tensor) -> Tensor:
         # sigma / alpha = 2 sinh(B / 2)
@@ -157,6 +94,9 @@ class VE(Schedule):
     def sigma(self, t: Tensor) -> Tensor:
         return torch.where(t > 0, self.sigma_min * torch.exp(t * self._log_ratio), 0.0)
 
+    def rates(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.zeros_like(t), self.sigma(t) * self._log_ratio
+
     def time(self, log_snr: Tensor) -> Tensor:
         return (-log_snr / 2 - math.log(self.sigma_min)) / self._log_ratio
 
@@ -181,6 +121,9 @@ class EDM(Schedule):
 
     def sigma(self, t: Tensor) -> Tensor:
         return self.sigma_max * t
+
+    def rates(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.zeros_like(t), torch.full_like(t, self.sigma_max)
 
     def time(self, log_snr: Tensor) -> Tensor:
         return torch.exp(-log_snr / 2) / self.sigma_max
@@ -241,6 +184,8 @@ class Cosine(Schedule):
     def rates(self, t: Tensor) -> tuple[Tensor, Tensor]:
         speed = math.pi / 2 / (1 + self.offset)
         d_alpha = -speed * torch.sin((t + self.offset) * speed) / math.cos(self._start)
+        if not self.offset:
+            return d_alpha, speed * torch.cos(t * speed)
         return d_alpha, -d_alpha * self.alpha(t) / self.sigma(t)  # alpha^2 + sigma^2 = 1
 
     def time(self, log_snr: Tensor) -> Tensor:
@@ -249,67 +194,6 @@ class Cosine(Schedule):
         up = torch.sqrt(cosine**2 * torch.sigmoid(-log_snr) + sine**2)
         u = torch.atan2(up, cosine * torch.sqrt(torch.sigmoid(log_snr)))
         return (u * (2 / math.pi * (1 + self.offset)) - self.offset).clamp(0, 1)
-
-
-@dataclass(frozen=True)
-class Table(Schedule):
-    """A discrete chain of N steps (DDPM, arXiv 2006.11239): `alpha^2(n/N) = prod_{i<=n} (1 - beta_i)`.
-
-    In between, `log alpha^2` is linear in time, that is, `beta` is piecewise constant.
-
-    Args:
-        betas: the N variances, each in (0, 1).
-    """
-
-    betas: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        if not self.betas or not all(0 < beta < 1 for beta in self.betas):
-            raise BadInput("Table needs at least one beta, each in (0, 1)")
-
-    @classmethod
-    def linear(cls, steps: int = 1000, first: float = 1e-4, last: float = 0.02) -> "Table":
-        """DDPM's betas: `steps` of them, linear from `first` to `last`."""
-        return cls(tuple(torch.linspace(first, last, steps, dtype=torch.float64).tolist()))
-
-    @classmethod
-    def scaled_linear(
-        cls, steps: int = 1000, first: float = 8.5e-4, last: float = 0.012
-    ) -> "Table":
-        """Latent diffusion's betas (arXiv 2112.10752): linear in their square roots."""
-        roots = torch.linspace(first**0.5, last**0.5, steps, dtype=torch.float64)
-        return cls(tuple((roots**2).tolist()))
-
-    @property
-    def t_min(self) -> float:  # type: ignore[override]
-        """The chain's first time, `1/N`."""
-        return 1 / len(self.betas)
-
-    @cached_property
-    def _knots(self) -> Tensor:
-        """`B = -log alpha^2` at `t = n/N`, shape (N + 1,)."""
-        betas = torch.tensor(self.betas, dtype=torch.float64)
-        return torch.cat([betas.new_zeros(1), -torch.log1p(-betas).cumsum(0)])
-
-    def _integral(self, t: Tensor) -> Tensor:
-        n, knots = len(self.betas), self._knots.to(t.device)
-        i = (t * n).floor().long().clamp(0, n - 1)
-        return knots[i] + (t * n - i) * (knots[i + 1] - knots[i])
-
-    def alpha(self, t: Tensor) -> Tensor:
-        return torch.exp(-self._integral(t) / 2)
-
-    def sigma(self, t: Tensor) -> Tensor:
-        return torch.sqrt(-torch.expm1(-self._integral(t)))
-
-    def log_snr(self, t: Tensor) -> Tensor:
-        return -torch.log(torch.expm1(self._integral(t)))
-
-    def time(self, log_snr: Tensor) -> Tensor:
-        n, knots = len(self.betas), self._knots.to(log_snr.device)
-        integral = torch.nn.functional.softplus(-log_snr).contiguous()
-        i = (torch.searchsorted(knots, integral, right=True) - 1).clamp(0, n - 1)
-        return (i + (integral - knots[i]) / (knots[i + 1] - knots[i])) / n
 
 
 def _check_betas(beta_min: float, beta_max: float) -> None:
@@ -322,23 +206,12 @@ def _linear(schedule: VP | SubVP, t: Tensor) -> Tensor:
     return schedule.beta_min * t + (schedule.beta_max - schedule.beta_min) * t**2 / 2
 
 
+def _beta(schedule: VP | SubVP, t: Tensor) -> Tensor:
+    """`B'(t)`."""
+    return schedule.beta_min + (schedule.beta_max - schedule.beta_min) * t
+
+
 def _inverse_linear(schedule: VP | SubVP, integral: Tensor) -> Tensor:
     """The time at which `B` has this value, by the root free of cancellation."""
     low, slope = schedule.beta_min, schedule.beta_max - schedule.beta_min
     return 2 * integral / (low + torch.sqrt(low**2 + 2 * slope * integral))
-
-
-SCHEDULES: Registry[Schedule] = Registry(
-    "schedule",
-    {
-        "VP": VP,
-        "SubVP": SubVP,
-        "VE": VE,
-        "EDM": EDM,
-        "Flow": Flow,
-        "Cosine": Cosine,
-        "Table": Table,
-        "DDPM": Table.linear,
-        "ScaledLinear": Table.scaled_linear,
-    },
-)
