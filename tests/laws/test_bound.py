@@ -269,6 +269,16 @@ def test_the_hybrid_counts_what_the_mask_counts():
     torch.testing.assert_close(padded, short)
 
 
+def test_the_hybrids_first_time_may_be_rounded():
+    """`t_1 = 1/N` off by a rounding is still `t_1`, whose move is to `s = 0`."""
+    x0 = torch.randn(2, 2, 5, generator=generator(), **f64)
+    losses = [
+        Hybrid(20, weight=1.0).at(_learned(), x0, torch.full((2,), t, **f64), x0.flip(0)).loss
+        for t in (1 / 20, 1 / 20 + 1e-12, 1 / 20 - 1e-12)
+    ]
+    torch.testing.assert_close(losses[1:], losses[:1] * 2)
+
+
 def test_term_picks_the_last_move_sample_by_sample():
     """`L_0` where `s = 0` and a divergence elsewhere, in one batch."""
     process, x0 = Gaussian(VP()), torch.randn(3, 2, generator=generator(), **f64)

@@ -7,7 +7,7 @@ from torch import nn
 
 from sfumato import testing
 from sfumato.denoise import Denoiser, oracles
-from sfumato.denoise.targets import V, Noise
+from sfumato.denoise.targets import Noise, V
 from sfumato.errors import BadInput
 from sfumato.process import Gaussian
 from sfumato.schedules import VP, Flow

@@ -16,6 +16,7 @@ from sfumato.losses.weights import Flat
 from sfumato.process import Gaussian
 from sfumato.sampling import Sampler, grids, steps
 from sfumato.schedules import VP, Table
+from sfumato.shapes import combine
 
 f64 = {"dtype": torch.float64}
 schedules = pytest.mark.parametrize("schedule", **params(KNOWN_SCHEDULES))
@@ -95,9 +96,9 @@ def test_samplers_hand_on_float64_times_and_the_datas_type(step, dtype):
     assert set(seen) == {(dtype, torch.float64)}
 
 
-@small
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32], ids=str)
 def test_a_chain_in_low_precision_follows_the_exact_one(dtype):
-    """20 DDIM moves in 16 bits end within 10 roundings of the float64 ones.
+    """20 DDIM moves in 16 or 32 bits end within 10 roundings of the float64 ones.
 
     (A thousand would not: small moves round away, so keep the data in float32 there.)
     """
@@ -124,6 +125,15 @@ def test_objectives_weigh_in_the_datas_type_and_draw_in_float64(dtype):
 class _Scale(nn.Module):
     def forward(self, x, level):
         return 0.5 * x
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_a_coefficient_is_rounded_once_to_the_datas_type(dtype):
+    """`combine((k, y)) = round(k) y`, whether times are one or one a sample."""
+    k, y = torch.tensor([1 / 3, 0.7], **f64), torch.ones(2, 3, dtype=dtype)
+    want = k.to(dtype)[:, None].expand(2, 3)
+    assert torch.equal(combine((k, y)), want)
+    assert torch.equal(combine((k[0], y)), want[:1].expand(2, 3))
 
 
 @schedules

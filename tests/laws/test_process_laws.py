@@ -21,7 +21,7 @@ def test_every_law_of_a_process(name):
 
 @pytest.mark.parametrize("n", [1, 2, 3, 500, 999, 1000])
 def test_the_chain_of_ddpm(n):
-    """The published coefficients (arXiv 2006.11239, eq. 6, 7), every one from the table of betas."""
+    """The published coefficients (arXiv 2006.11239, eq. 6, 7), from the table of betas alone."""
     table = Table.linear()
     betas = float64(*table.betas)
     alpha_bar = torch.cat([float64(1.0), torch.cumprod(1 - betas, 0)])
@@ -44,7 +44,7 @@ def test_the_chain_of_ddpm_forward(n):
 
 @pytest.mark.parametrize("eta", [0.0, 0.4, 1.0])
 def test_ddim(eta):
-    """sigma_t(eta), and sqrt(1 - alpha_s - sigma_t^2) on the noise (arXiv 2010.02502, eq. 12, 16)."""
+    """sigma_t(eta), and sqrt(1 - alpha_s - sigma_t^2) on the noise: arXiv 2010.02502, eq. 12."""
     process, x, mean, z = Gaussian(VP()), normal(9), normal(9, seed=1), normal(9, seed=2)
     t, s = float64(0.8, 0.3)
     (root_t, dev_t), (root_s, dev_s) = process.at(t), process.at(s)
@@ -114,10 +114,10 @@ def test_exact_flow_composes(name):
 
 @each_schedule
 def test_two_ddim_moves_as_one(name):
-    """Progressive distillation's target: the prediction by which one DDIM move does the work of two.
+    """Progressive distillation's target: a prediction by which one DDIM move does all the work.
 
-    With the two-time prediction D = (x_s - a x_t)/b of the exact flow, one move lands on it exactly,
-    and D tends to the denoiser as s -> t (arXiv 2202.00512, appendix G).
+    With the two-time prediction D = (x_s - a x_t)/b of the exact flow, one move lands on it, and
+    D tends to the denoiser as s -> t (arXiv 2202.00512, appendix G).
     """
     process = Gaussian(KNOWN_SCHEDULES[name])
     t, s = process.schedule.time(float64(-1.0, 1.5))

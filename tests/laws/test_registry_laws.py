@@ -12,7 +12,7 @@ from sfumato.denoise.targets import TARGETS, Karras
 from sfumato.errors import BadInput, nearest
 from sfumato.losses.couplings import COUPLINGS
 from sfumato.losses.times import TIMES
-from sfumato.losses.weights import WEIGHTS, EDM, MinSNR
+from sfumato.losses.weights import EDM, WEIGHTS, MinSNR
 from sfumato.registry import Registry
 from sfumato.sampling import grids, steps
 from sfumato.sampling.grids import GRIDS

@@ -5,7 +5,7 @@ import torch
 from known import KNOWN_SCHEDULES, KNOWN_TARGETS, WITHOUT_SIGNAL, works
 
 from sfumato import testing
-from sfumato.denoise.targets import V, Data, Karras, Noise, Velocity
+from sfumato.denoise.targets import Data, Karras, Noise, V, Velocity
 from sfumato.errors import BadInput
 from sfumato.process import Gaussian
 from sfumato.schedules import EDM, VP, Cosine, Flow

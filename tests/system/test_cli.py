@@ -448,16 +448,20 @@ def test_train_resume_sample_and_info(sfumato_, tmp_path):
     run = str(tmp_path / "run")
     fixed = ("precision=float32", "channels_last=false", "compile=false", "samples=4", "batch=8")
     sets = [word for key in (*fixed, "training.steps=3") for word in ("--set", key)]
-    status, out, _ = sfumato_("train", "moons", "--out", run, "--json", *sets)
-    assert (status, json.loads(out)["steps"]) == (0, 3)
-    assert Path(json.loads(out)["report"]).is_file()
+
+    def answer(*words):
+        status, out, err = sfumato_(*words, "--json")
+        assert status == 0, err
+        return json.loads(out)
+
+    trained = answer("train", "moons", "--out", run, *sets)
+    assert trained["steps"] == 3
+    assert Path(trained["report"]).is_file()
     status, _, err = sfumato_("train", "moons", "--out", run)
     assert status == 2
     assert "--resume" in err
-    assert sfumato_("train", "moons", "--out", run, "--resume")[0] == 0
+    assert answer("train", "moons", "--out", run, "--resume")["steps"] == 3
     picture = tmp_path / "drawn.png"
-    status, out, _ = sfumato_("sample", run, "-n", "5", "--out", str(picture), "--json")
-    assert (status, json.loads(out)["n"]) == (0, 5)
+    assert answer("sample", run, "-n", "5", "--out", str(picture))["n"] == 5
     assert picture.is_file()
-    status, out, _ = sfumato_("info", run, "--json")
-    assert (status, json.loads(out)["name"]) == (0, "moons")
+    assert answer("info", run)["name"] == "moons"

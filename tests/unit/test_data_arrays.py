@@ -82,7 +82,7 @@ def test_vectors(saved, tmp_path):
     assert found.labels.tolist() == [1, 0, -1, *[2] * 6]
     np.save(tmp_path / "v.npy", values.astype(">f8"))
     assert np.allclose(load(tmp_path / "v.npy").values, values)
-    with pytest.raises(BadInput, match="vectors"):
+    with pytest.raises(BadInput, match="holds vectors"):
         load(tmp_path / "v.npy", size=3)
 
 
@@ -132,14 +132,14 @@ def test_size_channels_and_limit(saved):
         ("spans 65536 to", {"x": np.full((2, 5, 5), 65536)}),
         ("complex", {"x": np.full((2, 5, 5), 1j)}),
         ("numbers", {"x": np.array([["a", "b"]])}),
-        ("shape", {"x": np.zeros((2, 5, 5, 2))}),
-        ("shape", {"x": np.zeros((2, 8, 5, 5, 3))}),
-        ("shape", {"x": np.zeros((8, 8, 3))}),
-        ("shape", {"x": np.zeros(5)}),
+        ("has shape", {"x": np.zeros((2, 5, 5, 2))}),
+        ("has shape", {"x": np.zeros((2, 8, 5, 5, 3))}),
+        ("has shape", {"x": np.zeros((8, 8, 3))}),
+        ("has shape", {"x": np.zeros(5)}),
         ("no sample", {"x": np.zeros(())}),
         ("no sample", {"x": np.zeros((0, 5, 5))}),
         ("numbers", {"x": np.zeros((3, 0))}),
-        ("shape", {"x": np.zeros((3, 0, 5))}),
+        ("has shape", {"x": np.zeros((3, 0, 5))}),
         ("no array named .* it has pictures", {"pictures": BYTES}),
         ("for each of the 6", {"x": BYTES, "y": [1, 2]}),
         ("for each of the 6", {"x": BYTES, "y": np.eye(6)}),
@@ -239,7 +239,7 @@ def test_a_name_given_twice(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
         for _ in range(2):
             archive.writestr("x.npy", b"")
-    with pytest.raises(BadInput, match="twice"):
+    with pytest.raises(BadInput, match="names an array twice"):
         load(tmp_path / "x.npz")
 
 

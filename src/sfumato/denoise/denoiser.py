@@ -90,7 +90,7 @@ class LearnedRange(nn.Module):
         return Posterior(mean, self._variance(t, (fraction + 1) / 2))
 
     def _variance(self, t: Tensor, fraction: Tensor) -> Tensor:
-        s = (t - 1 / self.steps).clamp(min=0)
+        s = torch.where(t < 1.5 / self.steps, 0.0, t - 1 / self.steps)  # 1/N may be rounded
         _, b, small = self.process.bridge(t, s)
         large = self.process.spread(s, t)
         # the first step's own posterior has no variance: the paper takes the second step's there

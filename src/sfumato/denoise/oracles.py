@@ -86,7 +86,7 @@ class GaussianMixture(nn.Module):
         return alpha.reshape(-1, 1, 1).to(x.device), sigma.reshape(-1, 1, 1).to(x.device)
 
     def _joint(self, x: Tensor, t: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """`log w_k p_k(x_t)` `(B, K)`, `x_t` centred in each eigenbasis, and its variances there."""
+        """`log w_k p_k(x_t)` `(B, K)`; `x_t` centred in each eigenbasis; its variances there."""
         alpha, sigma = self._levels(x, t)
         flat = x.flatten(1).double()
         centred = torch.einsum("kji,bkj->bki", self.bases, flat[:, None] - alpha * self.means)

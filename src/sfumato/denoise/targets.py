@@ -5,8 +5,8 @@ One line of algebra turns any such output into the clean prediction,
     x_0 = (b x_t - sigma out) / (b alpha - a sigma),
 
 so no table of converters is needed, and a squared error of 1 in the target is a squared error of
-`1 / weight` in the data, `weight = ((b alpha - a sigma) / sigma)^2`: plain regression of the target
-*is* the classical loss weight (SNR for noise, SNR + 1 for v, EDM's lambda, 1/t^2 for flow).
+`1 / weight` in the data, `weight = ((b alpha - a sigma) / sigma)^2`: plain regression of the
+target *is* the classical loss weight (SNR for noise, SNR + 1 for v, EDM's lambda, 1/t^2 for flow).
 """
 
 from abc import ABC, abstractmethod

@@ -6,6 +6,7 @@ a label. Both become one vector of features, by which every block scales and shi
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -65,7 +66,7 @@ class Conditioning(nn.Module):
             BadInput: where `t` or `label` does not fit the batch, or the network takes no label.
         """
         t = _per_sample("the noise level t", t.to(x.device), len(x))
-        with torch.autocast(x.device.type, enabled=False):
+        with _full_precision(x.device.type):
             waves = sinusoids(t, self.width)
             features: Tensor = self.time(waves.to(next(self.parameters()).dtype))
         if self.label is not None:
@@ -82,6 +83,13 @@ class Conditioning(nn.Module):
             raise BadInput(f"labels are integers from -1 to {self.classes - 1}, not {label.dtype}")
         label = _per_sample("the label", label, len(x))
         return torch.where(label < 0, self.classes, label)
+
+
+def _full_precision(device: str) -> AbstractContextManager[object]:
+    """No autocast; a device that has none, such as "meta", needs nothing done."""
+    if torch.amp.is_autocast_available(device):
+        return torch.autocast(device, enabled=False)
+    return nullcontext()
 
 
 def _per_sample(what: str, value: Tensor, batch: int) -> Tensor:

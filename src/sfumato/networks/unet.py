@@ -183,8 +183,7 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         out_channels = channels if out_channels is None else out_channels
-        require(channels=(channels, 1), width=(width, 4), blocks=(blocks, 1), classes=(classes, 0))
-        require(out_channels=(out_channels, 1), head_width=(head_width, 1))
+        _require_counts(channels, width, blocks, classes, out_channels, head_width)
         require_fraction("dropout", dropout)
         _require_levels(width, multipliers, attention)
         self.channels = channels
@@ -244,6 +243,13 @@ def _double(h: Tensor, like: Tensor) -> Tensor:
     h = torch.stack([h, h], dim=-1).flatten(-2)  # F.interpolate took three times as long
     h = torch.stack([h, h], dim=-2).flatten(-3, -2)
     return h[..., :height, :width]
+
+
+def _require_counts(
+    channels: int, width: int, blocks: int, classes: int, out_channels: int, head_width: int
+) -> None:
+    require(channels=(channels, 1), width=(width, 4), blocks=(blocks, 1), classes=(classes, 0))
+    require(out_channels=(out_channels, 1), head_width=(head_width, 1))
 
 
 def _require_levels(width: int, multipliers: Sequence[int], attention: Sequence[int]) -> None:

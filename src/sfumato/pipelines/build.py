@@ -44,6 +44,7 @@ def try_network(recipe: Recipe, shape: tuple[int, ...], classes: int) -> nn.Modu
     Raises:
         BadInput: on a name, a setting or a combination that cannot work.
     """
+    name = f"network {recipe.network['name']}"
     _require_sane(recipe.network)
     with torch.device("meta"):
         network = _network(recipe, shape, classes)
@@ -51,12 +52,12 @@ def try_network(recipe: Recipe, shape: tuple[int, ...], classes: int) -> nn.Modu
             out = network(torch.zeros(1, *shape), torch.tensor(0.5))
         except RuntimeError as error:
             raise BadInput(
-                f"network {recipe.network['name']} cannot take samples of shape {list(shape)}: {error}"
+                f"{name} cannot take samples of shape {list(shape)}: {error}"
             ) from error
     if out.shape[1:] != shape:
         raise BadInput(
-            f"network {recipe.network['name']} gives {list(out.shape[1:])} for samples of shape "
-            f"{list(shape)}; leave out its out_channels"
+            f"{name} gives {list(out.shape[1:])} for samples of shape {list(shape)}; leave out "
+            "its out_channels"
         )
     return network
 

@@ -1,5 +1,7 @@
-"""Models from disk. What a file says is checked before anything is made of it, and nothing in it
-is ever run: names are looked up in fixed tables, and tensors hold numbers only.
+"""Models from disk.
+
+What a file says is checked before anything is made of it, and nothing in it is ever run: names are
+looked up in fixed tables, and tensors hold numbers only.
 """
 
 import json
@@ -27,6 +29,8 @@ MOST_BYTES = 20_000_000
 
 _Side = Annotated[int, Field(ge=1, le=4096)]
 _Dims = Annotated[int, Field(ge=1, le=65_536)]
+_Vector = Annotated[tuple[_Dims], Field(strict=False)]
+_Picture = Annotated[tuple[Literal[1, 3], _Side, _Side], Field(strict=False)]
 _Share = Annotated[float, Field(ge=0, le=1, strict=False)]
 _Table = dict[str, Any]
 
@@ -39,9 +43,7 @@ class Config(pydantic.BaseModel):
     )
 
     format: Literal[1]
-    shape: Annotated[
-        tuple[_Dims] | tuple[Literal[1, 3], _Side, _Side], Field(strict=False)
-    ]  # (dims,) or (channels, height, width)
+    shape: _Vector | _Picture
     classes: Annotated[tuple[str, ...], Field(strict=False)]
     frequencies: Annotated[tuple[_Share, ...], Field(strict=False)]
     codec: _Table

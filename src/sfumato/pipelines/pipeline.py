@@ -24,7 +24,6 @@ from sfumato.data import Track, untracked
 from sfumato.denoise import Denoiser, Denoises
 from sfumato.errors import BadInput, Failed
 from sfumato.guidance import ClassifierFree, Clip
-from sfumato.networks import parameters
 from sfumato.pipelines.asked import Classes, Label, real, whole
 from sfumato.pipelines.build import build_sampler
 from sfumato.pipelines.samples import Samples, Stats, stack
@@ -197,7 +196,7 @@ class Pipeline:
         return {
             "name": self.recipe.name,
             "about": self.recipe.about,
-            "parameters": parameters(self.denoiser.network),
+            "parameters": sum(p.numel() for p in self.denoiser.network.parameters()),
             "device": str(self.device),
         } | self.config()
 

@@ -1,4 +1,4 @@
-"""How a run starts: from a recipe and data to all that training needs, anew or where it was left."""
+"""How a run starts: from a recipe and data to all that training needs, anew or resumed."""
 
 import contextlib
 import json

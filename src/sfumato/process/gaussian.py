@@ -1,21 +1,23 @@
-r"""The Gaussian process `x_t = alpha_t x_0 + sigma_t eps`, and every move between two of its times.
+r"""The Gaussian process `x_t = alpha_t x_0 + sigma_t eps`, and every move between two times.
 
 Any Gaussian move from `t` to `s` that keeps the marginals is
 
     x_s = a x_t + b x_0 + c z,     a = sqrt(sigma_s^2 - c^2) / sigma_t,     b = alpha_s - a alpha_t
 
-and such moves differ in one number only, the share `k = sqrt(1 - c^2 / sigma_s^2)` of the old noise
-that is kept. With `Delta = lambda_t - lambda_s` (log-SNRs; negative when denoising) all three are
+and such moves differ in one number only, the share `k = sqrt(1 - c^2 / sigma_s^2)` of the old
+noise that is kept. With `Delta = lambda_t - lambda_s` (log-SNRs; negative when denoising) all are
 
-    a = (sigma_s / sigma_t) k,     b = -alpha_s expm1(Delta/2 + log k),     c = sigma_s sqrt(-expm1(2 log k))
+    a = (sigma_s / sigma_t) k
+    b = -alpha_s expm1(Delta/2 + log k)
+    c = sigma_s sqrt(-expm1(2 log k))
 
 free of cancellation, so moves are written in `log k`:
 
-    DDIM(eta), DDPM at eta = 1    log k = log1p(eta^2 expm1(Delta)) / 2      (arXiv 2010.02502, eq. 16)
-    reverse SDE, noise scale eta  log k = eta^2 Delta / 2                    (arXiv 2309.05019, eq. 12)
-    forget everything             log k = -inf                               (arXiv 2303.01469, alg. 1)
+    DDIM(eta), DDPM at eta = 1    log k = log1p(eta^2 expm1(Delta)) / 2  (arXiv 2010.02502, eq. 16)
+    reverse SDE, noise scale eta  log k = eta^2 Delta / 2                (arXiv 2309.05019, eq. 12)
+    forget everything             log k = -inf                           (arXiv 2303.01469, alg. 1)
 
-The first two agree at eta = 0 and 1. Everything here is exact in float64 and cast once, on the data.
+The first two agree at eta = 0 and 1. Everything here is exact in float64, cast once on the data.
 """
 
 from dataclasses import dataclass
@@ -79,7 +81,7 @@ class Gaussian:
     # -- data to noise
 
     def forward(self, x: Tensor, t: Tensor, z: Tensor, s: Tensor | None = None) -> Tensor:
-        """A sample of `x_t` given `x`, which is clean data, or `x_s` where an earlier `s` is given.
+        """A sample of `x_t` given `x`: clean data, or `x_s` where an earlier `s` is given.
 
         Args:
             x: `(batch, *shape)`.
@@ -101,7 +103,7 @@ class Gaussian:
     # -- noise to data
 
     def ancestral(self, t: Tensor, s: Tensor, eta: float = 1.0) -> Tensor:
-        """`log k` of DDIM(eta): 0 keeps all the old noise, 1 is the chain's true posterior (DDPM)."""
+        """`log k` of DDIM(eta): 0 keeps all old noise, 1 is the chain's true posterior (DDPM)."""
         gap = self._gap(t, s).clamp(max=0)
         return gap / 2 if eta == 1 else torch.log1p(eta**2 * torch.expm1(gap)) / 2
 
@@ -111,7 +113,7 @@ class Gaussian:
         return gap * (eta**2 / 2) if eta else torch.zeros_like(gap)
 
     def move(self, t: Tensor, s: Tensor, log_kept: Tensor) -> Move:
-        """`(a, b, c)` of the move from `t` to `s` that keeps a share `exp(log_kept)` of the noise."""
+        """`(a, b, c)` of the move from `t` to `s` that keeps `exp(log_kept)` of the old noise."""
         alpha_s, sigma_s = self.at(s)
         a = sigma_s / self.schedule.sigma(t) * torch.exp(log_kept)
         b = -alpha_s * torch.expm1(self._gap(t, s) / 2 + log_kept)
@@ -119,7 +121,7 @@ class Gaussian:
         return Move(a, b, c)
 
     def bridge(self, t: Tensor, s: Tensor, eta: float = 1.0) -> Move:
-        """`q(x_s | x_t, x_0) = N(a x_t + b x_0, c^2)` of DDIM(eta); eta = 1 is the true posterior."""
+        """`q(x_s | x_t, x_0) = N(a x_t + b x_0, c^2)` of DDIM(eta); the true posterior at 1."""
         return self.move(t, s, self.ancestral(t, s, eta))
 
     def reverse(

@@ -1,8 +1,8 @@
 """Time grids: the decreasing times `t_0 > t_1 > ... > t_n = 0` that a sampler visits.
 
-A grid of `steps` moves asks for `steps` predictions of a one-call step. It ends at exactly 0; the
-move before that starts at the schedule's `t_min` or later, so no network is ever called at 0. The
-grid that is declared is the grid that is consumed: no step computes a time of its own.
+A grid of `steps` moves asks for `steps` predictions of a one-call step. It ends at exactly 0, and
+every other time is above 0, so no network is ever called at 0. The grid declared is the grid
+consumed: no step computes a time of its own.
 """
 
 import math
@@ -35,9 +35,9 @@ class Grid(ABC):
             BadInput: if the schedule cannot hold so many distinct times.
         """
         times = torch.cat([self.times(process.schedule), torch.zeros(1, dtype=torch.float64)])
-        if not (times[:-1] > times[1:]).all():
+        if not (times[:-1] > times[1:]).all() or times[0] > 1 + 1e-9:
             raise BadInput(f"{self!r} does not decrease strictly from at most 1 to above 0")
-        return times
+        return times.clamp(max=1)  # a noise level given in decimals may round past the end
 
     @abstractmethod
     def times(self, schedule: Schedule) -> Tensor:
@@ -64,7 +64,7 @@ class Power(Grid):
 
 @dataclass(frozen=True)
 class LogSNR(Grid):
-    """Even in log-SNR between the schedule's `t_max` and `t_min` (DPM-Solver, arXiv 2206.00927)."""
+    """Even in log-SNR, from the schedule's `t_max` to `t_min` (DPM-Solver, arXiv 2206.00927)."""
 
     def times(self, schedule: Schedule) -> Tensor:
         first, last = _ends(schedule)

@@ -54,23 +54,27 @@ class Seeded:
 class Brownian:
     """Noise that is a function of the times: the increments of one Brownian path a sample.
 
-    The path over [0, 1] is fixed by the seed; asking for it on a finer grid only reveals more of it.
-    So a stochastic sampler converges to one answer as steps are added, and a step may be redone.
-    The path is a virtual Brownian tree (Li et al., arXiv 2001.01328): midpoints by Brownian bridge,
-    each from a generator keyed by its place in the tree.
+    The path over [0, 2] is fixed by the seed; asking for it on a finer grid only reveals more of
+    it. So a stochastic sampler converges to one answer as steps are added, and a step may be
+    redone. The path is a virtual Brownian tree (Li et al., arXiv 2001.01328): midpoints by a
+    Brownian bridge, each from a generator keyed by its place in the tree.
 
     Args:
         seed: the seed of the whole draw.
         numbers: the numbers of the samples in the batch.
-        depth: halvings of [0, 1]; times are resolved to `2^-depth`.
+        depth: halvings of a unit of time; times are resolved to `2^-depth`.
     """
 
     seed: int
     numbers: Sequence[int]
-    depth: int = 18
+    depth: int = 30
 
     def __call__(self, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
-        """`(W(t) - W(s)) / sqrt(|t - s|)`, standard normal like `x`."""
+        """`(W(t) - W(s)) / sqrt(t - s)`, standard normal like `x`; 0 where `t = s`.
+
+        Raises:
+            BadInput: unless `t` is later than `s`, by what the depth can tell.
+        """
         t, s = (u.detach().cpu().expand(len(x)) for u in (t, s))
         rows = [
             self._increment(number, float(late), float(early), x[0])
@@ -79,20 +83,23 @@ class Brownian:
         return torch.stack(rows).to(x)
 
     def _increment(self, number: int, t: float, s: float, like: Tensor) -> Tensor:
+        if t == s:
+            return torch.zeros(like.shape, dtype=torch.float64)
         cells = 2**self.depth
         late, early = round(t * cells), round(s * cells)
-        if late == early:
+        if late <= early:
             raise BadInput(
-                f"times {t} and {s} are closer than a Brownian path of depth {self.depth}"
+                f"noise from time {t} to {s}: a Brownian path of depth {self.depth} needs the "
+                f"first to be later by more than 2^-{self.depth}"
             )
         rise = self._path(number, late, like) - self._path(number, early, like)
-        return rise * math.sqrt(cells / abs(late - early))
+        return rise * math.sqrt(cells / (late - early))
 
     def _path(self, number: int, cell: int, like: Tensor) -> Tensor:
         """`W(cell / 2^depth)`, from the root of the tree down to the cell."""
-        low, high = 0, 2**self.depth
+        low, high = 0, 2 ** (self.depth + 1)
         left = torch.zeros(like.shape, dtype=torch.float64)
-        right = self._normal(number, 0, like)  # W(1)
+        right = math.sqrt(2) * self._normal(number, high, like)  # W(2)
         while low < cell < high:
             middle = (low + high) // 2
             spread = math.sqrt((high - low) / 2**self.depth) / 2

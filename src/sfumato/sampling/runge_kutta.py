@@ -1,8 +1,8 @@
 r"""Runge-Kutta steps on the probability flow, in the time of a schedule of one's choice.
 
 At equal log-SNR two schedules see the same picture up to a factor, so a trained denoiser gives the
-flow `dy/du = alpha'(u) D + sigma'(u) eps` in *any* schedule's time `u`. Which one is a matter of how
-straight its paths are:
+flow `dy/du = alpha'(u) D + sigma'(u) eps` in *any* schedule's time `u`. Which one is a matter of
+how straight its paths are:
 
     EDM     dy / d(sigma/alpha) = eps; Heun is Karras et al.'s sampler (arXiv 2206.00364, alg. 1),
             Euler is DDIM
@@ -22,11 +22,11 @@ from sfumato.errors import BadInput, nearest
 from sfumato.process import Gaussian, Posterior
 from sfumato.sampling.state import Bound, NoiseSource, State, Step
 from sfumato.schedules import Cosine, Schedule
-from sfumato.shapes import combine
+from sfumato.shapes import combine, expand
 
 
 class Tableau(NamedTuple):
-    """An explicit Runge-Kutta method: stage `i` sits at `c_i` and sums slopes by `a_i`; `b` ends."""
+    """An explicit Runge-Kutta method: stage `i` sits at `c_i`, sums slopes by `a_i`; `b` ends."""
 
     a: tuple[tuple[float, ...], ...]
     b: tuple[float, ...]
@@ -76,11 +76,11 @@ class RungeKutta(Step):
         # in a batch the others stand still at some harmless time; what they become is not used
         t, goal = torch.where(regular, state.t, 0.5), torch.where(regular, s, 0.5)
         x = self._integrate(denoise, state.x, q, t, goal)
-        return state.moved(torch.where(expand(regular, x), x, first), s, q.mean)
+        if regular.ndim:
+            x = torch.where(expand(regular, x).bool(), x, first)
+        return state.moved(x, s, q.mean)
 
-    def _integrate(
-        self, denoise: Bound, x: Tensor, q: Posterior, t: Tensor, s: Tensor
-    ) -> Tensor:
+    def _integrate(self, denoise: Bound, x: Tensor, q: Posterior, t: Tensor, s: Tensor) -> Tensor:
         tableau, theirs, ours = TABLEAUS[self.tableau], denoise.process, Gaussian(self.schedule)
         start, end = (_translate(theirs.schedule, self.schedule, u) for u in (t, s))
         y = combine((_scale(theirs, ours, t, start), x))
@@ -105,5 +105,5 @@ def _translate(source: Schedule, goal: Schedule, t: Tensor) -> Tensor:
 
 
 def _scale(source: Gaussian, goal: Gaussian, t: Tensor, u: Tensor) -> Tensor:
-    """The factor from a sample of `source` at `t` to one of `goal` at `u`, log-SNRs being equal."""
+    """The factor from a sample of `source` at `t` to one of `goal` at `u` of equal log-SNR."""
     return torch.hypot(*goal.at(u)) / torch.hypot(*source.at(t))

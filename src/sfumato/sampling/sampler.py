@@ -84,6 +84,6 @@ class Sampler:
         noise = noise or Seeded(seed, range(shape[0]))
         first = self.grid(denoiser.process)[0]
         x = torch.empty(tuple(shape), device=device, dtype=dtype)
-        z = noise(x, first, torch.zeros_like(first))
+        z = noise(x, first + 1, first)  # an interval of its own, that no move draws from
         x = float(denoiser.process.schedule.sigma(first)) * z
         return self(denoiser, x, noise=noise, **condition)

@@ -11,7 +11,11 @@ from sfumato.denoise import Denoises
 from sfumato.process import Gaussian, Posterior
 
 NoiseSource = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""`noise(x, t, s)`: standard normal noise like `x`, for a move from time `t` to time `s`."""
+"""`noise(x, t, s)`: standard normal noise like `x`, for a move from time `t` to an earlier `s`.
+
+Intervals that do not overlap have independent noise. The start of a draw asks for the unit of time
+before the grid's first, so times run up to 2.
+"""
 
 
 class State(NamedTuple):

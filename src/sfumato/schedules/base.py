@@ -47,7 +47,7 @@ class Schedule(ABC):
         return (low + high) / 2
 
     def rates(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """`(d alpha / dt, d sigma / dt)`, by automatic differentiation; closed forms override it."""
+        """`(d alpha / dt, d sigma / dt)`, by automatic differentiation unless overridden."""
         with torch.inference_mode(False), torch.enable_grad():
             t = t.clone().detach().requires_grad_()
             return _slope(self.alpha(t), t), _slope(self.sigma(t), t)

@@ -15,7 +15,8 @@ from sfumato.schedules.base import Schedule
 class VP(Schedule):
     r"""Variance preserving, linear `beta` (Song et al., arXiv 2011.13456, eq. 32).
 
-    `alpha^2 = exp(-B)`, `sigma^2 = 1 - exp(-B)`, `B(t) = beta_min t + (beta_max - beta_min) t^2/2`.
+    `alpha^2 = exp(-B)`, `sigma^2 = 1 - exp(-B)`,
+    `B(t) = beta_min t + (beta_max - beta_min) t^2 / 2`.
     """
 
     beta_min: float = 0.1
@@ -70,7 +71,7 @@ class SubVP(Schedule):
 class VE(Schedule):
     """Variance exploding: `sigma` geometric between two bounds on (0, 1], and 0 at `t = 0`.
 
-    The jump at 0 is the paper's own (arXiv 2011.13456, appendix C): the chain starts at clean data.
+    The jump at 0 is the paper's own (arXiv 2011.13456, appendix C): chains start at clean data.
     """
 
     t_min: ClassVar[float] = 1e-5
@@ -103,7 +104,7 @@ class VE(Schedule):
 
 @dataclass(frozen=True)
 class EDM(Schedule):
-    """`alpha = 1`, `sigma = sigma_max t` (Karras et al., arXiv 2206.00364): time is the noise level."""
+    """`alpha = 1`, `sigma = sigma_max t` (arXiv 2206.00364): time is the noise level."""
 
     sigma_max: float = 80.0
 

@@ -12,7 +12,7 @@ from sfumato.schedules.base import Schedule
 
 @dataclass(frozen=True)
 class Table(Schedule):
-    """A discrete chain of N steps (DDPM, arXiv 2006.11239): `alpha^2(n/N) = prod_{i<=n} (1 - beta_i)`.
+    """A discrete chain (DDPM, arXiv 2006.11239): `alpha^2(n/N) = prod_{i <= n} (1 - beta_i)`.
 
     In between, `log alpha^2` is linear in time, that is, `beta` is piecewise constant.
 

@@ -1,4 +1,4 @@
-"""Training: batches, the loop, the average of weights, checkpoints, and what the machine can do."""
+"""Training: batches, the loop, averaged weights, checkpoints, and what the machine can do."""
 
 from sfumato.training import checkpoint, hardware
 from sfumato.training.batches import Batch, Batches

@@ -1,12 +1,12 @@
-"""Checkpoints that survive: a folder written aside, flushed to disk, renamed, and checked on reading.
+"""Checkpoints that survive: written aside, flushed to disk, renamed, and checked on reading.
 
     checkpoints/00001200/
         <part>.safetensors     tensors by name
         state.json             everything that is not a tensor
         manifest.json          format, and the size and SHA-256 of every other file; written last
 
-A folder that its manifest does not fit in every byte is never loaded: reading falls back to the one
-before, and says so. Whatever stage a save is killed at, the checkpoint before it is still there.
+A folder that its manifest does not fit in every byte is never loaded: reading falls back to the
+one before, and says so. Whatever stage a save is killed at, the checkpoint before it is still there.
 """
 
 import hashlib

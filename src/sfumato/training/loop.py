@@ -206,7 +206,7 @@ class Learner:
         self.ema.update()
 
     def _gradient(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Adds up the gradient of the batch's mean loss; losses and noise levels of its samples."""
+        """Adds up the gradient of the batch's mean loss; losses and noise levels of samples."""
         batch = self.batches(self.step, generator)
         t, z = self.objective.draw(self.denoiser, batch.x0, generator)
         losses, size = [], len(batch.x0)

@@ -25,8 +25,8 @@ def rate_at(
 ) -> float:
     """The learning rate of step `step` (from 0) out of `steps`.
 
-    Linear up to `peak` over `warmup` steps, then `DECAYS[decay]` of the share of the remaining steps
-    that is done, and never below `floor * peak`. `"inverse-sqrt"` needs no end:
+    Linear up to `peak` over `warmup` steps, then `DECAYS[decay]` of the share of the remaining
+    steps that is done, and never below `floor * peak`. `"inverse-sqrt"` needs no end:
     `sqrt(warmup / step)` (arXiv 2312.02696, eq. 67).
     """
     if step < warmup:
