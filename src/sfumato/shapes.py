@@ -1,8 +1,9 @@
 """The shape vocabulary and the one broadcasting helper.
 
 Data `x` has shape `(batch, *shape)`. Times and everything computed from times alone are float64
-of shape `()`, `(batch,)` or `(batch, length)`, and act on the leading axes of `x`. A time of shape
-`()` lives on the CPU, so that its coefficients become kernel arguments and no loop waits for a GPU.
+of shape `()`, `(batch,)` or `(batch, length)`, and act on the leading axes of `x`. A time of
+shape `()` lives on the CPU, so that its coefficients become kernel arguments and no loop waits for
+a GPU.
 """
 
 import torch

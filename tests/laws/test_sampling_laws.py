@@ -383,3 +383,12 @@ def test_many_small_steps_of_edm_can_be_told_apart():
 def test_draws_from_no_signal_are_finite(schedule, step):
     x = Sampler(step, Uniform(5)).draw(Line().denoiser(Gaussian(schedule)), (6, 1), seed=1)
     assert x.isfinite().all()
+
+
+def test_brownian_noise_is_keyed_by_its_place_in_the_tree():
+    """W(2) is the draw of cell 2^(depth + 1); W(1) = W(2)/2 plus that of cell 2^depth / sqrt 2."""
+    source, x = Brownian(3, [5], depth=10), torch.zeros(1, 4, dtype=torch.float64)
+    root, middle = (torch.randn(4, dtype=x.dtype, generator=stream(3, 5, k)) for k in (2048, 1024))
+    testing.close(source(x, *float64(2.0, 0.0))[0], root, "W(2) / sqrt 2")
+    at_one = root / 2**0.5 + middle / 2**0.5
+    testing.close(source(x, *float64(1.0, 0.0))[0], at_one, "W(1)")

@@ -1,8 +1,8 @@
 """Codecs: between data as it lies on disk and the space a model works in.
 
 `encode` takes a batch of raw samples to float32 `(batch, *shape)` of about unit range, `decode`
-goes back. `log_det` is the logarithm of `|d encode(x) / dx|` for one sample: what turns a density of
-encoded data into one of data.
+goes back. `log_det` is the logarithm of `|d encode(x) / dx|` for one sample: what turns a density
+of encoded data into one of data.
 """
 
 import math

@@ -1,7 +1,8 @@
 """Plans: a recipe with every choice left to the machine made, by measuring it.
 
 `precision`, `channels_last` and `compile` set to "auto" become what is fastest for this very
-network, and `minutes` become a number of steps, so that from here on a run depends on its recipe alone.
+network, and `minutes` become a number of steps, so that from here on a run depends on its recipe
+alone.
 """
 
 import copy

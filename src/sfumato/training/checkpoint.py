@@ -6,7 +6,8 @@
         manifest.json          format, and the size and SHA-256 of every other file; written last
 
 A folder that its manifest does not fit in every byte is never loaded: reading falls back to the
-one before, and says so. Whatever stage a save is killed at, the checkpoint before it is still there.
+one before, and says so. Whatever stage a save is killed at, the checkpoint before it is still
+there.
 """
 
 import hashlib
