@@ -195,7 +195,12 @@ def resident() -> float:
 
 
 def memory_here(name: str, whose: str, precision: str, batch: int) -> float:
-    """What three steps add to the peak memory of this process, in MB."""
+    """What three steps add to the peak memory of this process, in MB.
+
+    Whose step it is, both have built the peer once: a process that has imported much has loaded
+    parts of PyTorch, and freed memory, that would otherwise count for one of them only.
+    """
+    PAIRS[name].build("peer")
     network = PAIRS[name].build(whose)
     before = resident()
     step = stepper(network, precision, batch)

@@ -2,7 +2,8 @@
 
 A *spec* is a plain mapping such as `{"name": "VP", "beta_max": 20.0}`. A field that is itself such
 a thing is a nested spec, read by the registry given for that field, as in
-`{"name": "Churn", "step": {...}}`. Only names listed in a registry can be built: no text from a file ever names code to run.
+`{"name": "Churn", "step": {...}}`. Only names listed in a registry can be built: no text from a
+file ever names code to run.
 """
 
 import dataclasses

@@ -176,7 +176,7 @@ MISTAKES = {
     "train faces --set rate=-1": "rate=-1",
     "train faces --set batch=many": "whole number",
     "train faces --set nothing": "key=value",
-    "train faces --set training.minutes=": "never ends",
+    "train faces --set training.minutes= --set training.steps=": "never ends",
     "train faces --resume --set batch=3": "--resume",
     "train faces --data=": "--data",
     "train no/such.toml": "no/such.toml",

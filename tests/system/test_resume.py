@@ -68,7 +68,9 @@ def test_the_log_counts_every_step_once(tmp_path):
     log = tmp_path / "run" / "log.jsonl"
     # what a killed run leaves: steps after its last checkpoint, and a line cut short
     late = [logged(tmp_path / "run")[-1] | {"step": step} for step in (4, 5)]
-    log.write_text(log.read_text() + "".join(json.dumps(x) + "\n" for x in late) + '{"step": 6, "l')
+    log.write_text(
+        log.read_text() + "".join(json.dumps(x) + "\n" for x in late) + '{"step": 6, "l'
+    )
     run(a, tmp_path / "run", resume=True)
     steps = [line["step"] for line in logged(tmp_path / "run")]
     assert steps == sorted(set(steps))
@@ -191,7 +193,7 @@ def damaged(folder):
 
 
 SPOILT = {
-    changed_network: r"denoiser\.\S+ is \[16, 2\], not \[32, 2\]",
+    changed_network: r"denoiser\.\S+ is \[16\], not \[32\]",
     changed_weight: r"weight\.\S+ is missing",
     changed_data: "the data is not what",
     changed_shape: "the data is not what",

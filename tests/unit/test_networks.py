@@ -52,6 +52,16 @@ def test_output_is_zero_at_first_then_not(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_blocks_are_the_identity_at_first(name):
+    network = build(name)
+    blocks = network.middle if name == "UNet" else network.blocks
+    h = torch.randn({"UNet": (2, 32, 5, 7), "Transformer": (2, 6, 32), "MLP": (2, 32)}[name])
+    features = torch.randn(2, {"UNet": 64, "Transformer": 32, "MLP": 32}[name])
+    for block in blocks:
+        assert torch.equal(block(h, features), h)
+
+
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("out_channels", [None, 1, 6])
 def test_out_channels(name, out_channels):
     x, t = batch(name)

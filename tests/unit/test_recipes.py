@@ -235,6 +235,7 @@ def test_values_that_cannot_work(key, value):
 
 def test_a_run_has_to_end():
     assert "never ends" in refused({"name": "x", "data": "digits", "training": {}})
+    assert "never ends" in refused(SMALL, "training.steps=")
 
 
 def test_all_mistakes_are_told_at_once():
@@ -287,7 +288,6 @@ def test_many_mistakes_are_cut_short():
         ("order=3", lambda r: r.sampler.step == {"name": "Multistep", "order": 3}),
         ("schedule.offset=0.008", None),
         ("process.schedule.offset=0.008", lambda r: r.process.schedule["offset"] == 0.008),
-        ("minutes=", None),
         ("limit=", lambda r: r.data.limit is None),
     ],
 )
@@ -297,6 +297,10 @@ def test_overrides(override, read):
             recipes.load("faces", [override])
     else:
         assert read(recipes.load("faces", [override]))
+
+
+def test_a_value_cannot_bring_a_second_key_along():
+    assert value_of("1\nrate = 2") == "1\nrate = 2"
 
 
 def test_the_last_override_wins():

@@ -108,12 +108,12 @@ class Objective(_Table):
 
 
 class Training(_Table):
-    """The loop. It stops at `steps` or after `minutes`, whichever comes first."""
+    """The loop. It ends after `steps`, or as many steps as `minutes` hold, whichever are fewer."""
 
     steps: Count | None = None
     """Optimiser steps at which training ends."""
     minutes: Minutes | None = None
-    """Minutes after which training ends, those before a resumption included."""
+    """Minutes to train for: made a number of steps at the start, by this machine's measured speed."""
     batch: Annotated[int, Field(ge=1, le=1_000_000)] = 64
     """Samples in one optimiser step."""
     micro_batch: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
