@@ -122,7 +122,9 @@ PAIRS = {
         lucidrains, {"width": 60, "multipliers": (1, 2, 3), "attention": (2,)}
     ),
     "azula": Pair(azula, {"multipliers": (1, 2, 3), "blocks": 1, "attention": ()}),
-    "smalldiffusion": Pair(smalldiffusion, {"multipliers": (1, 2, 2, 2), "attention": (1,)}),
+    "smalldiffusion": Pair(  # whose attention has one head
+        smalldiffusion, {"multipliers": (1, 2, 2, 2), "attention": (1,), "head_width": 128}
+    ),
 }
 
 
@@ -154,28 +156,36 @@ def seconds(step: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def peak(dtype: torch.dtype, size: int = 1536) -> float:
-    """The best rate, in FLOP/s, of a matrix product: by itself, or as a 1x1 convolution."""
-    a = torch.randn(size, size).to(dtype)
+def products(precision: str, size: int = 1536) -> list[Callable[[], Tensor]]:
+    """A large matrix product, by itself and as a 1x1 convolution: `2 size**3` FLOPs each."""
+    a = torch.randn(size, size).to(torch.bfloat16 if precision == "bf16" else torch.float32)
     x, w = a.reshape(1, size, size, 1), a[:, :, None, None]
-    products = (lambda: a @ a, lambda: F.conv2d(x, w))
-    return 2 * size**3 / min(seconds(product) for product in products for _ in range(8))
+    return [lambda: a @ a, lambda: F.conv2d(x, w)]
 
 
-def race(pair: Pair, batch: int, rounds: int) -> dict[str, list[float]]:
-    """Seconds of each step of each variant, the variants taking turns."""
+def peak(tries: list[Callable[[], Tensor]], size: int = 1536) -> float:
+    """The best rate of a matrix product just now, in FLOP/s."""
+    return 2 * size**3 / min(seconds(product) for product in tries for _ in range(3))
+
+
+def race(pair: Pair, batch: int, rounds: int) -> tuple[dict[str, list[float]], ...]:
+    """Seconds of each step of each variant, taking turns, and the machine's peak in each round."""
     steps = {
         f"{whose} {precision}": stepper(pair.build(whose), precision, batch)
         for whose in ("ours", "peer")
         for precision in PRECISIONS
     }
+    tries = {precision: products(precision) for precision in PRECISIONS}
     for step in steps.values():
         step()
     times: dict[str, list[float]] = {name: [] for name in steps}
+    peaks: dict[str, list[float]] = {precision: [] for precision in PRECISIONS}
     for _ in range(rounds):
+        for precision in PRECISIONS:
+            peaks[precision].append(peak(tries[precision]))
         for name, step in steps.items():
             times[name].append(seconds(step))
-    return times
+    return times, peaks
 
 
 def ratio(slow: list[float], fast: list[float]) -> dict[str, float]:
@@ -226,9 +236,10 @@ def compare(name: str, options: argparse.Namespace) -> dict[str, object]:
     for what in ("parameters", "flops"):
         if abs(sizes["ours"][what] / sizes["peer"][what] - 1) > 0.1:
             raise SystemExit(f"{name}: {what} differ by more than 10%: {sizes}")
-    times = race(pair, options.batch, options.rounds)
+    times, peaks = race(pair, options.batch, options.rounds)
     work = {whose: 3 * options.batch * size["flops"] for whose, size in sizes.items()}
     rates = {v: work[v.split()[0]] / statistics.median(t) for v, t in times.items()}
+    peak_rates = {precision: statistics.median(rate) for precision, rate in peaks.items()}
     speedups = {
         f"ours {p} over peer {q}": ratio(times[f"peer {q}"], times[f"ours {p}"])
         for p in PRECISIONS
@@ -238,15 +249,17 @@ def compare(name: str, options: argparse.Namespace) -> dict[str, object]:
         "sizes": sizes,
         "seconds": {v: statistics.median(t) for v, t in times.items()},
         "flop_per_second": rates,
+        "peak_flop_per_second": peak_rates,
         "speedups": speedups,
         "memory_mb": {v: memory(name, v, options) for v in times},
     }
 
 
-def show(name: str, found: dict[str, object], peaks: dict[str, float]) -> None:
+def show(name: str, found: dict[str, object]) -> None:
     """One pair, for people."""
-    size = found["sizes"]
+    size, peaks = found["sizes"], found["peak_flop_per_second"]
     print(f"\n{name}")
+    print("  peak: " + ", ".join(f"{p} {rate / 1e9:.0f} GFLOP/s" for p, rate in peaks.items()))
     for whose in ("ours", "peer"):
         n, f = size[whose]["parameters"] / 1e6, size[whose]["flops"] / 1e9
         print(f"  {whose}: {n:.2f}M parameters, {f:.2f} GFLOP forward per picture")
@@ -276,8 +289,6 @@ def main() -> None:
     if options.memory_of:
         print(memory_here(*options.memory_of, options.batch))
         return
-    peaks = {"fp32": peak(torch.float32), "bf16": peak(torch.bfloat16)}
-    print(", ".join(f"peak {p}: {rate / 1e9:.0f} GFLOP/s" for p, rate in peaks.items()))
     results, missing = {}, {}
     for name in options.peers:
         try:
@@ -287,10 +298,10 @@ def main() -> None:
             print(f"\n{name}: missing ({missing[name]})")
             continue
         results[name] = compare(name, options)
-        show(name, results[name], peaks)
+        show(name, results[name])
     if options.json:
         settings = {"batch": options.batch, "rounds": options.rounds, "threads": options.threads}
-        report = settings | {"torch": torch.__version__, "peak": peaks}
+        report = settings | {"torch": torch.__version__}
         with open(options.json, "w") as file:
             json.dump(report | {"missing": missing, "pairs": results}, file, indent=1)
 
