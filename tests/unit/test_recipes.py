@@ -285,7 +285,7 @@ def test_many_mistakes_are_cut_short():
         ("network.multipliers=[1, 4]", lambda r: r.network["multipliers"] == [1, 4]),
         ("network=MLP", lambda r: r.network == {"name": "MLP"}),
         ('network={name="MLP", width=8}', lambda r: r.network == {"name": "MLP", "width": 8}),
-        ("order=3", lambda r: r.sampler.step == {"name": "Multistep", "order": 3}),
+        ("eta=0", lambda r: r.sampler.step == {"name": "Ancestral", "eta": 0}),
         ("schedule.offset=0.008", None),
         ("process.schedule.offset=0.008", lambda r: r.process.schedule["offset"] == 0.008),
         ("limit=", lambda r: r.data.limit is None),

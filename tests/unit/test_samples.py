@@ -38,8 +38,8 @@ def test_a_folder(channels, tmp_path):
     samples = pictures(channels=channels)
     folder = samples.save(tmp_path / "deep" / "er")
     for i, row in enumerate(samples.tensor):
-        found = np.asarray(Image.open(folder / f"{i:05d}.png")).reshape(row.shape)
-        assert np.array_equal(found, row.numpy())
+        with Image.open(folder / f"{i:05d}.png") as image:
+            assert np.array_equal(np.asarray(image).reshape(row.shape), row.numpy())
     facts = json.loads((folder / "samples.json").read_text())
     assert facts["labels"] == list("abcde")
     assert facts["seed"] == 7
@@ -49,7 +49,8 @@ def test_a_folder(channels, tmp_path):
 @pytest.mark.parametrize("samples", [pictures(), points()], ids=["pictures", "points"])
 def test_one_picture(suffix, samples, tmp_path):
     path = samples.save(tmp_path / "new" / f"grid{suffix}")
-    assert Image.open(path).size == samples.grid().size
+    with Image.open(path) as image:
+        assert image.size == samples.grid().size
 
 
 @pytest.mark.parametrize("samples", [pictures(), points()], ids=["pictures", "points"])
@@ -93,8 +94,14 @@ def test_places_that_cannot_be_written(name, tmp_path):
 
 @pytest.mark.parametrize(
     ("n", "columns", "shape"),
-    [(1, None, (1, 1)), (2, None, (2, 1)), (5, None, (3, 2)), (7, None, (3, 3)), (9, None, (3, 3))]
-    + [(5, 2, (2, 3)), (3, 9, (3, 1))],
+    [
+        (1, None, (1, 1)),
+        (2, None, (2, 1)),
+        (5, None, (3, 2)),
+        (7, None, (3, 3)),
+        (5, 2, (2, 3)),
+        (3, 9, (3, 1)),
+    ],
 )
 def test_grids(n, columns, shape):
     """Pictures enlarged by a whole factor, in rows, with gaps of 2 pixels on white."""
@@ -135,8 +142,14 @@ def test_points_lie_where_they_are():
 
 @pytest.mark.parametrize(
     "values",
-    [np.zeros((3, 2)), np.ones((3, 1)), np.ones((2, 5)), np.full((2, 2), np.nan)]
-    + [np.array([[np.inf, 0.0], [1.0, 1.0]]), np.full((2, 2), 1e300)],
+    [
+        np.zeros((3, 2)),
+        np.ones((3, 1)),
+        np.ones((2, 5)),
+        np.full((2, 2), np.nan),
+        np.array([[np.inf, 0.0], [1.0, 1.0]]),
+        np.full((2, 2), 1e300),
+    ],
 )
 def test_any_vectors_can_be_plotted(values):
     assert scatter(values).size == (480, 480)

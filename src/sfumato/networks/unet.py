@@ -183,11 +183,9 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         out_channels = channels if out_channels is None else out_channels
-        _require_counts(channels, width, blocks, classes, out_channels, head_width)
-        require_fraction("dropout", dropout)
-        _require_levels(width, multipliers, attention)
-        self.channels = channels
-        features = 4 * width
+        require(channels=(channels, 1), width=(width, 4), blocks=(blocks, 1), classes=(classes, 0))
+        _require_fit(width, multipliers, attention, head_width, out_channels, dropout)
+        self.channels, features = channels, 4 * width
 
         def block(inputs: int, outputs: int, attends: bool) -> Block:
             residual = Residual(inputs, outputs, features, dropout)
@@ -210,8 +208,7 @@ class UNet(nn.Module):
             inputs = [i + seen.pop() for i in [here] + [there] * blocks]
             self.up.append(Up(grow, [block(i, there, level in attention) for i in inputs]))
             here = there
-        self.norm = _norm(here)
-        self.last = zeroed(_conv3(here, out_channels))
+        self.norm, self.last = _norm(here), zeroed(_conv3(here, out_channels))
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
         """The output `(batch, out_channels, height, width)` for pictures `x` at noise level `t`.
@@ -245,11 +242,17 @@ def _double(h: Tensor, like: Tensor) -> Tensor:
     return h[..., :height, :width]
 
 
-def _require_counts(
-    channels: int, width: int, blocks: int, classes: int, out_channels: int, head_width: int
+def _require_fit(
+    width: int,
+    multipliers: Sequence[int],
+    attention: Sequence[int],
+    head_width: int,
+    out_channels: int,
+    dropout: float,
 ) -> None:
-    require(channels=(channels, 1), width=(width, 4), blocks=(blocks, 1), classes=(classes, 0))
     require(out_channels=(out_channels, 1), head_width=(head_width, 1))
+    require_fraction("dropout", dropout)
+    _require_levels(width, multipliers, attention)
 
 
 def _require_levels(width: int, multipliers: Sequence[int], attention: Sequence[int]) -> None:

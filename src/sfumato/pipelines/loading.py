@@ -78,10 +78,14 @@ def locate(model: str | Path) -> Path:
     """
     given = Path(model)
     zoo = Path(__file__).parent.parent / "zoo"
-    for folder in (given, given / "model", zoo / str(model)):
-        if (folder / "config.json").is_file():
-            return folder
-    if given.exists():
+    try:
+        for folder in (given, given / "model", zoo / str(model)):
+            if (folder / "config.json").is_file():
+                return folder
+        there = given.exists()
+    except OSError as error:
+        raise BadInput(f"{str(model)!r:.100} cannot be looked at: {error.strerror}") from error
+    if there:
         raise BadInput(f"{model} holds no model: there is no config.json in it or in its model/")
     if str(model).count("/") == 1 and not str(model).startswith((".", "/", "~")):
         return _from_hub(str(model))

@@ -59,7 +59,7 @@ def cells(head: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]]) -> str
     """A table of figures: `head` names the columns, each row has a name and its cells (HTML)."""
     top = "".join(f'<th scope="col">{text(name)}</th>' for name in head)
     body = "".join(
-        f'<tr><th scope="row">{text(name)}</th>{"".join(f"<td>{cell}</td>" for cell in found)}</tr>'
+        f'<tr><th scope="row">{text(name)}</th><td>{"</td><td>".join(found)}</td></tr>'
         for name, found in rows
     )
     return f'<div class="wide"><table class="cells"><tr><td></td>{top}</tr>{body}</table></div>'

@@ -1,6 +1,4 @@
-"""Plots as inline SVG, without a script: colours come from the page's style sheet, so that they suit
-light and dark.
-"""
+"""Plots as inline SVG, without a script; colours come from the page, light or dark."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -84,7 +82,7 @@ def curves(
     """Curves over one pair of axes.
 
     Args:
-        found: at least one; points that are not finite, or not above 0 on a log axis, are left out.
+        found: at least one; points not finite, or not above 0 on a log axis, are left out.
         x_label: what the horizontal axis is, with its unit.
         y_label: likewise the vertical one.
         log: whether the vertical axis is logarithmic.
@@ -107,7 +105,7 @@ def heat(
 
     Args:
         steps: the edges of the columns, `(columns + 1,)`, increasing.
-        values: `(levels, columns)`, NaN where nothing is known; the larger, the stronger the shade.
+        values: `(levels, columns)`, NaN where nothing is known; large is strong.
         last: `(levels,)`, of the bars.
         label: what the values are.
         size: width and height in pixels.
@@ -138,7 +136,7 @@ def scatter(groups: Sequence[Array], reach: float, size: int, alt: str) -> str:
 
 
 def smooth(values: Array, span: float) -> Array:
-    """An exponential average over about `span` values, unbiased at the start; NaN changes nothing."""
+    """An exponential average over about `span` values, unbiased at the start; NaN is skipped."""
     keep = 1 - 1 / max(1.0, span)
     total, weight, found = 0.0, 0.0, []
     for value in values:
@@ -149,7 +147,7 @@ def smooth(values: Array, span: float) -> Array:
 
 
 def thinned(values: Array, most: int) -> Array:
-    """Means of equal stretches along the first axis, at most `most` of them; NaN counts nowhere."""
+    """Means of equal stretches along the first axis, at most `most` of them; NaN is skipped."""
     if len(values) <= most:
         return values
     return np.stack([_mean(part) for part in np.array_split(values, most)])

@@ -1,231 +1,277 @@
-"""`report.html`: one file that shows what a run did, without a script or another host."""
+"""`report.html`: one file that shows what a run did, and whether the model is any good.
 
-from collections.abc import Callable, Sequence
+It holds its own pictures and plots and needs no script and no other host; it works on the folder
+of any run, finished or not.
+"""
+
+import shlex
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from sfumato.data import Track, untracked
-from sfumato.pipelines import page, plots
-from sfumato.pipelines.look import (
-    SHOWN,
-    guided,
-    nearest_pairs,
-    real_distances,
-    rising,
-    sample_distances,
-)
-from sfumato.pipelines.samples import picture
-from sfumato.pipelines.story import Story, as_rows, read_story
+from sfumato.pipelines import figures, page, plots
+from sfumato.pipelines.story import Story, read_story
 from sfumato.recipes import write
 
-WIDE = 480
-"""Grids are shown about so many pixels across."""
+POINTS = 400
+"""Points of a curve: more cannot be told apart."""
+
+STRETCHES = 60
+"""Columns of the picture of losses over time."""
 
 
 def write_report(folder: Path, track: Track = untracked) -> Path:
-    """Writes the report of a run, finished or stopped half-way, into its folder.
+    """Writes the report of a run's folder.
 
     Args:
-        folder: the run's.
-        track: wraps the sections, for a progress bar.
+        folder: of a run, finished or not; `report.html` in it is replaced.
+        track: wraps the making of the parts, for a progress bar.
+
+    Returns:
+        The file.
 
     Raises:
-        BadInput: if it is no run, or its files do not fit each other.
+        BadInput: if the folder holds no run, or its files do not fit each other.
     """
     story = read_story(folder, track)
-    shown = [make(story) for make in track(_SECTIONS, total=len(_SECTIONS), description="report")]
+    parts = track(PARTS, total=len(PARTS), description="report")
+    body = [part(story) for part in parts]
+    recipe = story.recipe
     path = folder / "report.html"
-    text = page.page(story.recipe.name, story.recipe.about, _summary(story), shown)
-    path.write_text(text, encoding="utf-8")
-    return path
+    draft = folder / ".report.html"
+    draft.write_text(page.page(recipe.name, recipe.about, summary(story), body), encoding="utf-8")
+    return draft.replace(path)
 
 
-def _summary(story: Story) -> str:
-    device = story.facts.get("machine", {}).get("device", "this machine")
-    seen = story.steps * story.recipe.training.batch
-    done = "" if story.pipe is not None else " It was stopped before there was a model."
-    return page.text(
-        f"Trained on {story.recipe.data.source} for {page.duration(story.seconds)} "
-        f"({device}): {page.plural(story.steps, 'step')}, {seen:,} samples seen.{done}"
+def summary(story: Story) -> str:
+    """One sentence, HTML: what was trained, on what, how long, where."""
+    recipe, training = story.recipe, story.recipe.training
+    size = f" of {_parameters(story):,} parameters" if story.pipe is not None else ""
+    steps = page.plural(story.steps, "step")
+    unfinished = story.pipe is None and training.steps is not None
+    taken = (
+        f"{story.steps:,} of {page.plural(training.steps or 0, 'step')}" if unfinished else steps
+    )
+    return (
+        f"A {page.text(recipe.network['name'])}{size}, trained on {_what(story)} for {taken} of "
+        f"{training.batch:,} samples, in {page.duration(story.seconds)}{_where(story)}."
     )
 
 
-def _beside(story: Story) -> str:
-    """Samples, and as many real ones."""
-    figures = []
-    if story.samples is not None:
-        caption = f"Drawn by the model, seed 0, {story.samples.stats.calls} network calls each."
-        figures.append(page.figure(_all(story, story.samples.tensor.numpy(), "samples"), caption))
-    if story.data is not None:
-        real = story.data.take(story.chosen)
-        figures.append(page.figure(_all(story, real, "real data"), "Real data, picked at random."))
-    lead = page.text(story.missing) or "What the model draws when nothing is asked of it."
-    return page.section("Samples", lead, page.row(figures)) if figures else ""
-
-
-def _all(story: Story, values: Any, alt: str) -> str:
-    if len(story.shape) == 3:
-        return page.sheet([picture(v) for v in values], 8, WIDE, alt)
-    points = values[:, :2] if values.shape[1] > 1 else np.pad(values, ((0, 0), (0, 1)))
-    return plots.scatter([points], story.reach, WIDE - 40, alt)
-
-
-def _classes(story: Story) -> str:
-    """A row a class, and what guidance does to it."""
-    if story.pipe is None or not story.pipe.card.classes or len(story.shape) != 3:
+def losses(story: Story) -> str:
+    """The loss over time."""
+    x, y = _column(story, "step"), _column(story, "loss")
+    if not np.isfinite(y).any():
         return ""
-    scales = (1.0, 2.0, 4.0)
-    drawn = {scale: guided(story.pipe, scale) for scale in scales}
-    rows = []
-    for k, name in enumerate(story.pipe.card.classes[:SHOWN]):
-        cells = (_strip(drawn[scale][k], 210, f"{name}, guidance {scale:g}") for scale in scales)
-        rows.append((name, list(cells)))
-    lead = (
-        "The same seeds at growing guidance: samples become more typical of their class, and less "
-        "varied."
-    )
-    heads = [f"guidance {scale:g}" for scale in scales]
-    return page.section("Classes", lead, page.cells(heads, rows))
-
-
-def _trajectory(story: Story) -> str:
-    """How a few samples come out of noise."""
-    if story.pipe is None or len(story.shape) != 3:
-        return ""
-    noisy, clean = rising(story.pipe)
-    rows = []
-    for i, (states, beliefs) in enumerate(zip(noisy, clean, strict=True)):
-        rows.append((f"sample {i}", [_strip(states, 620, "noisy states")]))
-        rows.append(("", [_strip(beliefs, 620, "clean predictions")]))
-    lead = "From pure noise on the left; below each state what the network believes is behind it."
-    return page.section("Out of smoke", lead, page.cells(["time runs to the right"], rows))
-
-
-def _novelty(story: Story) -> str:
-    """The nearest training samples: has the model learned the data by heart?"""
-    if story.data is None or story.samples is None:
-        return ""
-    ours, real = as_rows(story.samples.tensor), as_rows(np.asarray(story.data.values))
-    far, between = sample_distances(ours, real), real_distances(real)
-    lead = (
-        f"Median distance of a sample to the nearest training sample: <b>{np.median(far):.3g}</b>; "
-        f"of a training sample to its nearest other: <b>{np.median(between):.3g}</b> (root mean "
-        "square over entries). Samples much nearer than that would be copies."
-    )
-    parts = []
-    if len(story.shape) == 3:
-        found = nearest_pairs(ours, real)
-        drawn = _strip([picture(v) for v in story.samples.tensor.numpy()[:SHOWN]], 620, "samples")
-        theirs = _strip([picture(v) for v in story.data.take(found)], 620, "nearest training")
-        parts.append(page.cells([""], [("drawn", [drawn]), ("nearest", [theirs])]))
-    return page.section("New, or learned by heart?", lead, *parts)
-
-
-def _progress(story: Story) -> str:
-    """The same seeds, as training went on."""
-    pictures = story.pictures
-    if len(pictures) < 2:
-        return ""
-    chosen = [
-        pictures[i] for i in np.unique(np.linspace(0, len(pictures) - 1, 6).round().astype(int))
+    bold = plots.smooth(y, len(y) / 25)
+    found = [
+        plots.Curve(*plots.thinned(np.stack([x, values], 1), POINTS).T, style)
+        for values, style in ((y, "raw"), (bold, "smooth"))
     ]
-    figures = [page.figure(_thumbnail(path), f"step {int(path.stem):,}") for path in chosen]
-    return page.section("As training went on", "The same seeds every time.", page.row(figures))
+    plain = story.recipe.objective.weight == {"name": "OfTarget"}
+    target = f"the mean squared error of the {story.recipe.process.target['name']} target"
+    lead = (
+        f"What is minimised: {page.text(target) if plain else 'a weighted squared error'}, "
+        "per number of a sample (data are scaled to about unit range). Pale: as logged; bold: "
+        f"smoothed over {page.plural(max(1, len(y) // 25), 'line')} of the log. It ends at "
+        f"<b>{_last(bold):.4f}</b>; noise cannot be foretold, so it does not go to 0."
+    )
+    plot = plots.curves(found, "step", "loss", log=True, size=(1060, 320))
+    return page.section("Loss", lead, page.figure(plot, "The vertical axis is logarithmic."))
 
 
-def _loss(story: Story) -> str:
-    """The loss over time, by noise level, and how fast it went."""
-    lines = [line for line in story.lines if line["loss"] is not None]
-    if len(lines) < 2:
+def levels(story: Story) -> str:
+    """The loss by noise level, over time and at the end."""
+    table = _levels(story)
+    if not np.isfinite(table).any():
         return ""
-    steps, loss = _column(lines, "step"), _column(lines, "loss")
-    bold = plots.smooth(loss, max(1.0, len(loss) / 30))
-    levels = np.array(
-        [[np.nan if v is None else v for v in line["loss_by_level"]] for line in lines]
+    stretches = plots.thinned(table, STRETCHES)
+    steps = plots.thinned(_column(story, "step"), STRETCHES)
+    edges = np.concatenate([[0], (steps[1:] + steps[:-1]) / 2, [_column(story, "step")[-1]]])
+    last = plots.thinned(table[-max(1, len(table) // 10) :], 1)[0]
+    plot = plots.heat(edges, stretches.T, last, "loss at the end", (1060, 320))
+    lead = (
+        "From nearly clean (0) to nearly pure noise (1). The stronger the shade, the larger the loss, "
+        "on a logarithmic scale; the bars are means of the last tenth of the run."
     )
-    shades = plots.thinned(levels, 60).T
-    edges = np.linspace(steps[0], steps[-1], shades.shape[1] + 1)
-    raw = [plots.Curve(steps, loss, "raw"), plots.Curve(steps, bold)]
-    rate = [plots.Curve(steps, _column(lines, "learning_rate"))]
-    speed = [plots.Curve(steps, _column(lines, "samples_per_second"))]
-    small = (460, 220)
-    return page.section(
-        "Loss",
-        "The bold curve is an average. Noise level 0 is data, 1 is pure noise.",
-        page.figure(plots.curves(raw, "step", "loss", log=True), "Training loss."),
-        page.figure(
-            plots.heat(edges, shades, shades[:, -1], "loss"), "By noise level, and its end."
-        ),
-        page.row(
-            [
-                plots.curves(rate, "step", "learning rate", zero=True, size=small),
-                plots.curves(speed, "step", "samples a second", zero=True, size=small),
-            ]
-        ),
-    )
+    return page.section("Loss by noise level", lead, page.figure(plot, ""))
 
 
-def _facts(story: Story) -> str:
-    """What was used and what came of it."""
-    training, machine = story.recipe.training, story.facts.get("machine", {})
-    rows: list[tuple[str, object]] = [("steps", f"{story.steps:,}")]
-    if story.pipe is not None:
-        count = story.pipe.describe()["parameters"]
-        rows += [("parameters", f"{count:,}"), *story.pipe.card.data.items()]
-    rows += [
+def pace(story: Story) -> str:
+    """The learning rate and the speed over time, small."""
+    steps = _column(story, "step")
+    wanted = (("learning_rate", "learning rate"), ("samples_per_second", "samples/s"))
+    found = [(name, _column(story, key)) for key, name in wanted]
+    drawn = [
+        plots.curves(
+            [plots.Curve(*plots.thinned(np.stack([steps, y], 1), POINTS).T)],
+            "step",
+            name,
+            zero=True,
+            size=(520, 220),
+        )
+        for name, y in found
+        if np.isfinite(y).any()
+    ]
+    lead = "What the optimiser was told, and what the machine did."
+    return page.section("Pace", lead, page.row(drawn)) if drawn else ""
+
+
+def facts(story: Story) -> str:
+    """What else is known: model, training, machine, data."""
+    tables = page.row(
+        f"<div><h3>{name}</h3>{page.facts(rows)}</div>"
+        for name, rows in (
+            ("Model and training", _trained(story)),
+            ("Data", _data(story)),
+            ("Machine", _machine(story)),
+        )
+    )
+    skipped = story.facts.get("skipped") or []
+    lines = "\n".join(": ".join(map(str, file)) for file in skipped)
+    files = page.plural(len(skipped), "file")
+    more = page.folded(f"{files} could not be used", page.code(lines)) if skipped else ""
+    return page.section("Facts", "", tables, more)
+
+
+def recipe(story: Story) -> str:
+    """The recipe, every choice made."""
+    lead = "Every choice made: the same recipe and data train the same model."
+    body = page.folded("recipe.toml", page.code(write(story.recipe)))
+    return page.section("Recipe", lead, body)
+
+
+def onward(story: Story) -> str:
+    """Commands to go on with."""
+    folder = shlex.quote(str(story.folder))
+    again = f"sfumato train {shlex.quote(str(story.folder / 'recipe.toml'))}"
+    if story.pipe is None:
+        lead = "The run was stopped before it was done. It continues where it was saved last:"
+        return page.section("Go on", lead, page.code(f"{again} --out {folder} --resume"))
+    lines = [f"sfumato sample {folder} -n 16 --out samples.png"]
+    if classes := story.pipe.card.classes:
+        label = shlex.quote(classes[0])
+        lines.append(f"sfumato sample {folder} --label {label} --guidance 2 --seed 1")
+    longer = shlex.quote(f"{story.folder}-longer")
+    lines.append(f"{again} --set training.steps={2 * max(1, story.steps)} --out {longer}")
+    return page.section("Go on", "Draw more; draw one class; train twice as long:", _lines(lines))
+
+
+Part = Callable[[Story], str]
+
+PARTS: tuple[Part, ...] = (
+    figures.gallery,
+    figures.guidance,
+    figures.comparison,
+    figures.memory,
+    figures.emergence,
+    figures.history,
+    losses,
+    levels,
+    pace,
+    facts,
+    recipe,
+    onward,
+)
+"""What a report shows, in this order."""
+
+
+def _lines(lines: list[str]) -> str:
+    return page.code("\n".join(lines))
+
+
+def _column(story: Story, key: str) -> plots.Array:
+    """A number of every line of the log, NaN where there is none."""
+    return np.array([_number(line.get(key)) for line in story.lines], np.float64)
+
+
+def _levels(story: Story) -> plots.Array:
+    """The loss in each bin of the noise level, `(lines, levels)`."""
+    rows = [line.get("loss_by_level") or [] for line in story.lines]
+    most = max(map(len, rows), default=0)
+    padded = [[_number(v) for v in row] + [np.nan] * (most - len(row)) for row in rows]
+    return np.array(padded, np.float64).reshape(len(rows), most)
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else float("nan")
+
+
+def _last(values: plots.Array) -> float:
+    return float(values[np.isfinite(values)][-1])
+
+
+def _parameters(story: Story) -> int:
+    assert story.pipe is not None
+    return sum(p.numel() for p in story.pipe.denoiser.network.parameters())
+
+
+def _what(story: Story) -> str:
+    """The data in words, HTML: `12,000 pictures of 16 × 16 in colour (faces)`."""
+    card = {} if story.pipe is None else story.pipe.card.data
+    count = len(story.data) if story.data is not None else int(card.get("samples", 0))
+    name = page.text(story.recipe.data.source)
+    if not (count and story.shape):
+        return name
+    if len(story.shape) == 1:
+        return (
+            f"{page.plural(count, 'vector')} of {page.plural(story.shape[0], 'number')} ({name})"
+        )
+    channels, height, width = story.shape
+    colour = "grey" if channels == 1 else "colour"
+    return f"{page.plural(count, 'picture')} of {width} × {height} in {colour} ({name})"
+
+
+def _where(story: Story) -> str:
+    machine = story.facts.get("machine") or {}
+    if "accelerator" in machine:
+        return f" on {page.text(machine['accelerator'])}"
+    cores = machine.get("cores")
+    return f" on {page.plural(cores, 'processor core')}" if isinstance(cores, int) else ""
+
+
+def _trained(story: Story) -> list[tuple[str, object]]:
+    training = story.recipe.training
+    known = story.pipe is not None
+    return [
+        ("network", story.recipe.network["name"]),
+        ("parameters", f"{_parameters(story):,}" if known else ""),
+        (
+            "steps",
+            f"{story.steps:,}" + ("" if training.steps is None else f" of {training.steps:,}"),
+        ),
+        ("samples seen", f"{story.steps * training.batch:,}"),
+        ("time", f"{page.duration(story.seconds)} ({story.seconds / 3600:.2f} h)"),
         ("precision", training.precision),
         ("channels last", page.shown(training.channels_last)),
         ("compiled", page.shown(training.compile)),
-        *machine.items(),
+        ("seed", training.seed),
     ]
-    skipped = [f"{path}: {reason}" for path, reason in story.facts.get("skipped", [])]
-    parts = [page.facts(rows)]
-    if skipped:
-        title = f"{page.plural(len(skipped), 'file')} could not be used"
-        parts.append(page.folded(title, page.code("\n".join(skipped))))
-    parts.append(page.folded("The recipe, every choice made", page.code(write(story.recipe))))
-    return page.section("Facts", "", *parts)
 
 
-def _onward(story: Story) -> str:
-    """What to type next."""
-    folder, name = story.folder, story.recipe.name
-    if story.pipe is None:
-        commands = [f"sfumato train {name} --out {folder} --resume"]
-    else:
-        commands = [f"sfumato sample {folder} -n 64 --seed 1 --out samples.png"]
-        if story.pipe.card.classes:
-            label = story.pipe.card.classes[0]
-            commands.append(f'sfumato sample {folder} --label "{label}" --guidance 2')
-        commands.append(f"sfumato info {folder}")
-    return page.section("How to go on", "", page.code("\n".join(commands)))
+def _data(story: Story) -> list[tuple[str, object]]:
+    card = {} if story.pipe is None else story.pipe.card.data
+    data = story.data
+    known = card or (
+        {}
+        if data is None
+        else {key: getattr(data, key) for key in ("name", "source", "licence", "fingerprint")}
+        | {"samples": len(data)}
+    )
+    classes = () if story.pipe is None else story.pipe.card.classes
+    return [
+        *(
+            (key, f"{value:,}" if isinstance(value, int) else value)
+            for key, value in known.items()
+        ),
+        ("shape", " × ".join(map(str, story.shape))),
+        ("classes", len(classes) or "none"),
+        ("files skipped", len(story.facts.get("skipped") or [])),
+    ]
 
 
-_SECTIONS: Sequence[Callable[[Story], str]] = (
-    _beside,
-    _classes,
-    _trajectory,
-    _novelty,
-    _progress,
-    _loss,
-    _facts,
-    _onward,
-)
-
-
-def _column(lines: list[dict[str, Any]], key: str) -> Any:
-    return np.array([np.nan if line[key] is None else line[key] for line in lines], dtype=float)
-
-
-def _strip(images: Sequence[Image.Image], target: int, alt: str) -> str:
-    return page.sheet(images, len(images), target, alt)
-
-
-def _thumbnail(path: Path) -> str:
-    with Image.open(path) as image:
-        small = image.convert("RGB")
-    small.thumbnail((290, 290), Image.Resampling.BOX)
-    return page.picture(small, 1, f"samples of step {path.stem}", exact=False)
+def _machine(story: Story) -> list[tuple[str, object]]:
+    machine = story.facts.get("machine") or {}
+    return [(str(key).replace("_", " "), value) for key, value in machine.items()]

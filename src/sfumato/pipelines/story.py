@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from sfumato.data import Dataset, Track, untracked
 from sfumato.data import load as load_data
@@ -143,8 +142,3 @@ def _data(recipe: Recipe, facts: dict[str, Any], track: Track) -> tuple[Dataset 
     if facts.get("fingerprint") not in (None, data.fingerprint):
         return None, f"{table.source} has changed since"
     return data, ""
-
-
-def as_rows(values: Array | torch.Tensor) -> npt.NDArray[np.float32]:
-    """Samples as rows of numbers, float32 `(n, numbers)`."""
-    return np.asarray(values).reshape(len(values), -1).astype(np.float32)

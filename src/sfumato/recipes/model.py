@@ -113,7 +113,7 @@ class Training(_Table):
     steps: Count | None = None
     """Optimiser steps at which training ends."""
     minutes: Minutes | None = None
-    """Minutes to train for: made a number of steps at the start, by this machine's measured speed."""
+    """Minutes to train for; made into steps at the start, by this machine's measured speed."""
     batch: Annotated[int, Field(ge=1, le=1_000_000)] = 64
     """Samples in one optimiser step."""
     micro_batch: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
