@@ -8,7 +8,7 @@ from sfumato.data.builtin.toys import moons
 from sfumato.pipelines import load, train
 
 N = 4_000
-CHANGES = ["training.steps=2500", "batch=256", "width=64", "blocks=3", "samples=16"]
+CHANGES = ["training.steps=2000", "batch=256", "width=64", "blocks=3", "samples=16"]
 FIXED = ["precision=float32", "channels_last=false", "compile=false"]
 
 

@@ -1,4 +1,4 @@
-"""From a folder of anything to a model, without edits of the recipe; or one sentence and nothing."""
+"""From a folder of anything to a model, with no edits; or one sentence and nothing written."""
 
 import json
 import sys

@@ -78,7 +78,7 @@ def comparison(story: Story) -> str:
         ("Real, chosen at random", real),
     )
     figures = (
-        page.figure(_show(story, values, 8, 548, name), f"{name}: {len(values):,}.")
+        page.figure(_show(story, values, 8, 545, name), f"{name}: {len(values):,}.")
         for name, values in sides
     )
     lead = "Which is which should be hard to tell, in each picture and in how they vary."
@@ -109,12 +109,12 @@ def emergence(story: Story) -> str:
     each = 4 if len(story.shape) == 3 else 400
     stages = path(story.pipe, story.samples.labels[:each], each)
     rows = [
-        ("x_t", [_show(story, stage[1], 2, 116, "noisy samples") for stage in stages]),
-        ("clean?", [_show(story, stage[2], 2, 116, "clean predictions") for stage in stages]),
+        ("noisy", [_show(story, stage[1], 2, 116, "noisy samples") for stage in stages]),
+        ("believed", [_show(story, stage[2], 2, 116, "clean predictions") for stage in stages]),
     ]
     heads = [f"{100 * stage[0]:.0f}% noise" for stage in stages]
     lead = (
-        "Above, what the sampler holds; below, what the model believes is under it. The first is "
+        "Above, what the sampler holds (x_t); below, what the model believes is under it. The first is "
         "pure noise, the last a sample. (The noise level is 2/π arctan σ/α.)"
     )
     return page.section("Out of the smoke", lead, page.cells(heads, rows))
@@ -194,7 +194,7 @@ def _show(story: Story, values: npt.NDArray[Any], columns: int, target: int, alt
     if values.ndim == 4:
         return page.sheet([picture(row) for row in values], columns, target, alt)
     points = values if values.shape[1] > 1 else np.pad(values, ((0, 0), (0, 1)))
-    return plots.scatter([points[:, :2]], story.reach, min(target, 548), alt)
+    return plots.scatter([points[:, :2]], story.reach, min(target, 540), alt)
 
 
 def _thumbnail(path: Path, count: int, flat: bool) -> str:
@@ -228,7 +228,7 @@ def _guidance_lead(pipe: Pipeline) -> str:
         return "Labels were never hidden in training, so this model cannot be guided."
     most = f" The {COLUMNS} most frequent of {count} classes are shown." if count > COLUMNS else ""
     return (
-        "The same noise in every row, pulled towards its class with growing force: pictures become "
+        "Along each row the same noise, pulled towards the class with growing force: samples become "
         f"more typical, and less varied.{most} Drawn quickly, in {QUICK} steps."
     )
 
@@ -240,11 +240,11 @@ def _memory_lead(story: Story, found: Neighbours) -> str:
         else "root mean square difference a column, in the data's own units"
     )
     drawn, real = found.medians
-    ratio = f": {drawn / real:.2f} times that" if real > 0 else ""
+    ratio = f": a ratio of {drawn / real:.2f}" if real > 0 else ""
     limit = "" if found.searched == found.total else f" of {found.total:,}"
     return (
-        f"The median sample is <b>{drawn:.3g}</b> away from its nearest of {found.searched:,}{limit} "
-        f"training samples{ratio}. The median training sample is <b>{real:.3g}</b> away from its "
-        f"nearest other one ({unit}). A model that copies has distances far below those of the data; "
+        f"The median sample is <b>{drawn:.3g}</b> away from the nearest of {found.searched:,}{limit} "
+        f"training samples; the median training sample is <b>{real:.3g}</b> away from the nearest "
+        f"other one{ratio} ({unit}). A model that copies has distances far below those of the data; "
         "a little below is usual, as samples are smoother. This finds copies of whole samples only."
     )

@@ -75,7 +75,7 @@ def _either_way(
         found.append(nearest(as_rows(queries[:, :, ::-1]), pool, own))
     places, distances = (np.stack(part) for part in zip(*found, strict=True))
     best = distances.argmin(0)[None]
-    return tuple(np.take_along_axis(v, best, 0)[0] for v in (places, distances))  # type: ignore[return-value]
+    return np.take_along_axis(places, best, 0)[0], np.take_along_axis(distances, best, 0)[0]
 
 
 def nearest(

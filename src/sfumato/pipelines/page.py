@@ -99,6 +99,7 @@ def sheet(images: Sequence[Image.Image], columns: int, target: int, alt: str) ->
     whole = grid(images, columns, 1, gap)
     black = [Image.new("L", images[0].size)] * len(images)
     whole.putalpha(ImageOps.invert(grid(black, columns, 1, gap).convert("L")))
+    whole = ImageOps.crop(whole, gap)  # the margin is the page's business
     return picture(whole, max(1, target // whole.width), alt, max(images[0].size) <= SMALL)
 
 

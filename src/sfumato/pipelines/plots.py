@@ -92,7 +92,7 @@ def curves(
     width, height = size
     x = around(np.concatenate([c.x for c in found]), LEFT, width - RIGHT)
     heights = np.concatenate([c.y for c in found] + [np.zeros(int(zero))])
-    y = around(heights, height - BOTTOM, TOP, log)
+    y = around(heights, height - BOTTOM - (0 if zero else 8), TOP, log)
     paths = (f'<path class="{c.style}" d="{_path(x, y, c)}"/>' for c in found)
     body = _across(x, x_label, size) + _up(y, y_label, size) + "".join(paths)
     return _svg(size, body, f"{y_label} over {x_label}")
@@ -115,7 +115,7 @@ def heat(
     x, y = Axis(steps[0], steps[-1], LEFT, split), Axis(0, 1, height - BOTTOM, TOP)
     body = (
         _across(x, "step", (split, height))
-        + _up(y, "noise level", size)
+        + _up(y, "noise level", (LEFT + RIGHT, height))
         + "".join(_shades(x, y, steps, values))
         + _bars(Axis(0, float(np.nanmax(last, initial=1e-9)), split + 20, width - 56), y, last)
         + _label((split + width) / 2, height - 6, label)
@@ -177,13 +177,13 @@ def _path(x: Axis, y: Axis, curve: Curve) -> str:
 def _shades(x: Axis, y: Axis, steps: Array, values: Array) -> Iterable[str]:
     """One rectangle for each known value; opacity is even in the logarithm."""
     tone = around(values[np.isfinite(values)], 0.04, 0.92, log=True)
-    edges, levels = x(steps), y(np.linspace(0, 1, len(values) + 1))
+    edges, levels = x(steps).round(), y(np.linspace(0, 1, len(values) + 1))
     for i, line in enumerate(values):
         for j, value in enumerate(line):
             if value > 0:  # which NaN is not
                 yield (
-                    f'<rect x="{edges[j]:.1f}" y="{levels[i + 1]:.1f}" '
-                    f'width="{edges[j + 1] - edges[j] + 0.3:.1f}" '
+                    f'<rect x="{edges[j]:.0f}" y="{levels[i + 1]:.1f}" '
+                    f'width="{edges[j + 1] - edges[j]:.0f}" '
                     f'height="{levels[i] - levels[i + 1] - 1:.1f}" '
                     f'fill-opacity="{float(tone(value)):.2f}"/>'
                 )

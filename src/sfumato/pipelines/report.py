@@ -18,6 +18,9 @@ from sfumato.recipes import write
 POINTS = 400
 """Points of a curve: more cannot be told apart."""
 
+SMOOTH = 100
+"""The bold curve averages over this part of the run."""
+
 STRETCHES = 60
 """Columns of the picture of losses over time."""
 
@@ -55,7 +58,7 @@ def summary(story: Story) -> str:
         f"{story.steps:,} of {page.plural(training.steps or 0, 'step')}" if unfinished else steps
     )
     return (
-        f"A {page.text(recipe.network['name'])}{size}, trained on {_what(story)} for {taken} of "
+        f"{page.text(recipe.network['name'])}{size}, trained on {_what(story)} for {taken} of "
         f"{training.batch:,} samples, in {page.duration(story.seconds)}{_where(story)}."
     )
 
@@ -65,9 +68,9 @@ def losses(story: Story) -> str:
     x, y = _column(story, "step"), _column(story, "loss")
     if not np.isfinite(y).any():
         return ""
-    bold = plots.smooth(y, len(y) / 25)
+    bold = plots.smooth(y, len(y) / SMOOTH)
     found = [
-        plots.Curve(*plots.thinned(np.stack([x, values], 1), POINTS).T, style)
+        plots.Curve(plots.thinned(x, POINTS), plots.thinned(values, POINTS), style)
         for values, style in ((y, "raw"), (bold, "smooth"))
     ]
     plain = story.recipe.objective.weight == {"name": "OfTarget"}
@@ -75,10 +78,11 @@ def losses(story: Story) -> str:
     lead = (
         f"What is minimised: {page.text(target) if plain else 'a weighted squared error'}, "
         "per number of a sample (data are scaled to about unit range). Pale: as logged; bold: "
-        f"smoothed over {page.plural(max(1, len(y) // 25), 'line')} of the log. It ends at "
+        f"smoothed over {page.plural(max(1, len(y) // SMOOTH), 'line')} of the log. It ends at "
         f"<b>{_last(bold):.4f}</b>; noise cannot be foretold, so it does not go to 0."
     )
-    plot = plots.curves(found, "step", "loss", log=True, size=(1060, 320))
+    name = "mean squared error" if plain else "weighted squared error"
+    plot = plots.curves(found, "step", name, log=True, size=(1060, 320))
     return page.section("Loss", lead, page.figure(plot, "The vertical axis is logarithmic."))
 
 
