@@ -114,7 +114,8 @@ def emergence(story: Story) -> str:
     ]
     heads = [f"{100 * stage[0]:.0f}% noise" for stage in stages]
     lead = (
-        "Above, what the sampler holds (x_t); below, what the model believes is under it. The first is "
+        "Above, what the sampler holds (x_t); below, what the model believes is under "
+        "it. The first is "
         "pure noise, the last a sample. (The noise level is 2/π arctan σ/α.)"
     )
     return page.section("Out of the smoke", lead, page.cells(heads, rows))
@@ -137,7 +138,7 @@ def path(pipe: Pipeline, labels: Sequence[str], n: int) -> list[tuple[float, Arr
     """The way of the first samples of seed 0, at stages about evenly spread over the noise level.
 
     Args:
-        pipe: the model; it draws by its recipe, so that the last stage is `pipe.sample(n, seed=0)`.
+        pipe: the model; it draws by its recipe, so that the last stage is what it samples.
         labels: the class of each by name, "" for none.
         n: how many samples.
 
@@ -190,7 +191,8 @@ def _frequent(pipe: Pipeline) -> list[int]:
 
 
 def _show(story: Story, values: npt.NDArray[Any], columns: int, target: int, alt: str) -> str:
-    """Raw samples: pictures as a sheet, vectors as a scatter plot; `target` pixels wide at most."""
+    """Raw samples: pictures as a sheet, vectors as a scatter plot; `target` pixels "
+    "wide at most."""
     if values.ndim == 4:
         return page.sheet([picture(row) for row in values], columns, target, alt)
     points = values if values.shape[1] > 1 else np.pad(values, ((0, 0), (0, 1)))
@@ -228,7 +230,8 @@ def _guidance_lead(pipe: Pipeline) -> str:
         return "Labels were never hidden in training, so this model cannot be guided."
     most = f" The {COLUMNS} most frequent of {count} classes are shown." if count > COLUMNS else ""
     return (
-        "Along each row the same noise, pulled towards the class with growing force: samples become "
+        "Along each row the same noise, pulled towards the class with growing force: "
+        "samples become "
         f"more typical, and less varied.{most} Drawn quickly, in {QUICK} steps."
     )
 
@@ -243,8 +246,11 @@ def _memory_lead(story: Story, found: Neighbours) -> str:
     ratio = f": a ratio of {drawn / real:.2f}" if real > 0 else ""
     limit = "" if found.searched == found.total else f" of {found.total:,}"
     return (
-        f"The median sample is <b>{drawn:.3g}</b> away from the nearest of {found.searched:,}{limit} "
+        f"The median sample is <b>{drawn:.3g}</b> away from the nearest of "
+        f"{found.searched:,}{limit} "
         f"training samples; the median training sample is <b>{real:.3g}</b> away from the nearest "
-        f"other one{ratio} ({unit}). A model that copies has distances far below those of the data; "
-        "a little below is usual, as samples are smoother. This finds copies of whole samples only."
+        f"other one{ratio} ({unit}). A model that copies has distances far below those of "
+        "the data; "
+        "a little below is usual, as samples are smoother. This finds copies of whole "
+        "samples only."
     )

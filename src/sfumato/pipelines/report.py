@@ -97,7 +97,8 @@ def levels(story: Story) -> str:
     last = plots.thinned(table[-max(1, len(table) // 10) :], 1)[0]
     plot = plots.heat(edges, stretches.T, last, "loss at the end", (1060, 320))
     lead = (
-        "From nearly clean (0) to nearly pure noise (1). The stronger the shade, the larger the loss, "
+        "From nearly clean (0) to nearly pure noise (1). The stronger the shade, the "
+        "larger the loss, "
         "on a logarithmic scale; the bars are means of the last tenth of the run."
     )
     return page.section("Loss by noise level", lead, page.figure(plot, ""))
