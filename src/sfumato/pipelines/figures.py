@@ -123,9 +123,9 @@ def emergence(story: Story) -> str:
 
 def history(story: Story) -> str:
     """The same seeds as training went on."""
-    if not story.pictures:
-        return ""
     found = story.pictures
+    if len(found) < 2:
+        return ""
     chosen = sorted({round(i) for i in np.linspace(0, len(found) - 1, min(6, len(found)))})
     count = story.recipe.training.samples
     flat = len(story.shape) == 1
@@ -191,8 +191,7 @@ def _frequent(pipe: Pipeline) -> list[int]:
 
 
 def _show(story: Story, values: npt.NDArray[Any], columns: int, target: int, alt: str) -> str:
-    """Raw samples: pictures as a sheet, vectors as a scatter plot; `target` pixels "
-    "wide at most."""
+    """Raw samples, at most `target` pixels wide: pictures as a sheet, vectors as a scatter plot."""
     if values.ndim == 4:
         return page.sheet([picture(row) for row in values], columns, target, alt)
     points = values if values.shape[1] > 1 else np.pad(values, ((0, 0), (0, 1)))

@@ -42,7 +42,8 @@ def page(title: str, about: str, summary: str, sections: Iterable[str]) -> str:
 
 def section(title: str, lead: str, *parts: str) -> str:
     """A section with a sentence or two that say what there is to see; `lead` is HTML."""
-    return f"<section><h2>{text(title)}</h2><p>{lead}</p>{''.join(parts)}</section>"
+    said = f"<p>{lead}</p>" if lead else ""
+    return f"<section><h2>{text(title)}</h2>{said}{''.join(parts)}</section>"
 
 
 def figure(body: str, caption: str) -> str:

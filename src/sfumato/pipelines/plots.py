@@ -154,10 +154,12 @@ def thinned(values: Array, most: int) -> Array:
 
 
 def short(value: float) -> str:
-    """A number for a tick: 0.05, 12, 3k, 1.5M."""
+    """A number for a tick: 2e-4, 0.05, 12, 3k, 1.5M."""
     for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= unit:
             return f"{value / unit:.4g}{name}"
+    if 0 < abs(value) < 0.01:
+        return f"{value:.1e}".replace(".0e", "e").replace("e-0", "e-")
     return f"{value:.2g}" if abs(value) < 1 else f"{value:.4g}"
 
 

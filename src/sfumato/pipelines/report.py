@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from sfumato.data import Track, untracked
+from sfumato.errors import Failed
 from sfumato.pipelines import figures, page, plots
 from sfumato.pipelines.story import Story, read_story
 from sfumato.recipes import write
@@ -19,7 +20,7 @@ POINTS = 400
 """Points of a curve: more cannot be told apart."""
 
 SMOOTH = 100
-"""The bold curve averages over this part of the run."""
+"""The bold curve averages over the hundredth part of a run."""
 
 STRETCHES = 60
 """Columns of the picture of losses over time."""
@@ -37,15 +38,18 @@ def write_report(folder: Path, track: Track = untracked) -> Path:
 
     Raises:
         BadInput: if the folder holds no run, or its files do not fit each other.
+        Failed: if the file cannot be written.
     """
     story = read_story(folder, track)
     parts = track(PARTS, total=len(PARTS), description="report")
     body = [part(story) for part in parts]
-    recipe = story.recipe
-    path = folder / "report.html"
-    draft = folder / ".report.html"
-    draft.write_text(page.page(recipe.name, recipe.about, summary(story), body), encoding="utf-8")
-    return draft.replace(path)
+    whole = page.page(story.recipe.name, story.recipe.about, summary(story), body)
+    try:
+        draft = folder / ".report.html"
+        draft.write_text(whole, encoding="utf-8")
+        return draft.replace(folder / "report.html")
+    except OSError as error:
+        raise Failed(f"could not write the report of {folder}: {error}") from error
 
 
 def summary(story: Story) -> str:
@@ -68,7 +72,8 @@ def losses(story: Story) -> str:
     x, y = _column(story, "step"), _column(story, "loss")
     if not np.isfinite(y).any():
         return ""
-    bold = plots.smooth(y, len(y) / SMOOTH)
+    span = max(3, len(y) // SMOOTH)
+    bold = plots.smooth(y, span)
     found = [
         plots.Curve(plots.thinned(x, POINTS), plots.thinned(values, POINTS), style)
         for values, style in ((y, "raw"), (bold, "smooth"))
@@ -78,7 +83,7 @@ def losses(story: Story) -> str:
     lead = (
         f"What is minimised: {page.text(target) if plain else 'a weighted squared error'}, "
         "per number of a sample (data are scaled to about unit range). Pale: as logged; bold: "
-        f"smoothed over {page.plural(max(1, len(y) // SMOOTH), 'line')} of the log. It ends at "
+        f"smoothed over about {span} lines of the log. It ends at "
         f"<b>{_last(bold):.4f}</b>; noise cannot be foretold, so it does not go to 0."
     )
     name = "mean squared error" if plain else "weighted squared error"
@@ -265,7 +270,7 @@ def _data(story: Story) -> list[tuple[str, object]]:
         else {key: getattr(data, key) for key in ("name", "source", "licence", "fingerprint")}
         | {"samples": len(data)}
     )
-    classes = () if story.pipe is None else story.pipe.card.classes
+    classes = data.classes if data is not None else story.pipe.card.classes if story.pipe else ()
     return [
         *(
             (key, f"{value:,}" if isinstance(value, int) else value)
@@ -279,4 +284,5 @@ def _data(story: Story) -> list[tuple[str, object]]:
 
 def _machine(story: Story) -> list[tuple[str, object]]:
     machine = story.facts.get("machine") or {}
-    return [(str(key).replace("_", " "), value) for key, value in machine.items()]
+    names = {"memory_gb": "memory in GB", "disk_free_gb": "free disk in GB"}
+    return [(names.get(key, str(key)), value) for key, value in machine.items()]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from sfumato.data import Dataset, Track, untracked
 from sfumato.data import load as load_data
@@ -89,10 +90,11 @@ class Story:
             found = self.samples.tensor.numpy()
         return 1.15 * float(np.abs(found).max()) if found is not None else 1.0
 
-    @property
+    @cached_property
     def pictures(self) -> list[Path]:
-        """The grids drawn during training, oldest first."""
-        return sorted((self.folder / "samples").glob("*.png"))
+        """The grids drawn during training, oldest first; one cut short by a kill is left out."""
+        found = sorted((self.folder / "samples").glob("*.png"))
+        return [path for path in found if path.stem.isdigit() and _readable(path)]
 
 
 def read_story(folder: Path, track: Track = untracked) -> Story:
@@ -113,6 +115,15 @@ def read_story(folder: Path, track: Track = untracked) -> Story:
     pipe = load(model) if (model / "config.json").is_file() else None
     data, missing = _data(recipe, facts, track)
     return Story(folder, recipe, read(folder / "log.jsonl"), facts, pipe, data, missing)
+
+
+def _readable(path: Path) -> bool:
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except OSError:
+        return False
+    return True
 
 
 def _facts(path: Path) -> dict[str, Any]:
