@@ -191,7 +191,7 @@ def _frequent(pipe: Pipeline) -> list[int]:
 
 
 def _show(story: Story, values: npt.NDArray[Any], columns: int, target: int, alt: str) -> str:
-    """Raw samples, at most `target` pixels wide: pictures as a sheet, vectors as a scatter plot."""
+    """Raw samples: pictures as a sheet, vectors as dots; at most `target` pixels wide."""
     if values.ndim == 4:
         return page.sheet([picture(row) for row in values], columns, target, alt)
     points = values if values.shape[1] > 1 else np.pad(values, ((0, 0), (0, 1)))

@@ -125,7 +125,9 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     if hours < 1.5:
         return f"{minutes:.0f} min"
-    return f"{int(hours)} h {round(minutes) % 60} min" if hours < 48 else f"{hours / 24:.1f} days"
+    if hours < 48:
+        return "{} h {} min".format(*divmod(round(minutes), 60))
+    return f"{hours / 24:.1f} days"
 
 
 def plural(count: int, word: str) -> str:
