@@ -34,7 +34,8 @@ def killed(a_recipe, out: Path, kills: int, seed: int) -> list[int]:
     """
     chance = random.Random(seed)
     context = multiprocessing.get_context("forkserver")  # torch is imported once, not each life
-    context.set_forkserver_preload(["sfumato.pipelines", "sfumato.pipelines.run"])
+    # all that a run imports sooner or later, the optimiser's compiler included
+    context.set_forkserver_preload(["sfumato.pipelines.run", "torch._dynamo"])
     deaths = []
     for _ in range(kills):
         goal = stands_at(out) + chance.randint(0, 3)

@@ -6,7 +6,7 @@ from small import MLP, fingerprint, logged, points, recipe, run
 
 
 @pytest.mark.parametrize(
-    ("kills", "steps"), [(3, 60), pytest.param(20, 400, marks=pytest.mark.slow)]
+    ("kills", "steps"), [(3, 30), pytest.param(20, 400, marks=pytest.mark.slow)]
 )
 def test_a_killed_run_ends_as_if_it_had_not_been(kills, steps, tmp_path):
     source = points(tmp_path / "data.npz")

@@ -131,7 +131,8 @@ def test_vectors_without_classes(vectors):
     assert "What guidance does" not in found.text
     assert "50 vectors of 3 numbers" in found.text
     scatters = (vectors / "report.html").read_text("utf-8").count('<svg class="points"')
-    assert scatters == 1 + 2 + 2 * 5  # samples; beside real ones; four moves, above and below
+    stages = len(figures.path(load(vectors), [""] * 4, 4))
+    assert scatters == 1 + 2 + 2 * stages  # samples; beside real ones; on the way, two rows
 
 
 def test_every_part_is_tracked(pictures):
@@ -191,7 +192,8 @@ def test_the_way_starts_with_noise_and_ends_in_the_samples(pictures):
     levels = [level for level, _, _ in way]
     assert levels == sorted(levels, reverse=True)
     assert levels[-1] == 0
-    assert len(way) == len(set(levels)) == 5  # four moves
+    assert levels[0] > 0.99
+    assert len(set(levels)) == len(way) > 3
     _, last, believed = way[-1]
     off = np.abs(last.astype(int) - drawn.tensor.numpy())
     assert off.max() <= 1  # a batch of another size may round otherwise
