@@ -15,7 +15,7 @@ from small import MLP, UNET, newest, pictures, points, recipe, run
 
 from sfumato import recipes
 from sfumato.errors import BadInput
-from sfumato.pipelines import Pipeline, load, train
+from sfumato.pipelines import Pipeline, load, train, with_tensorboard
 from sfumato.pipelines import log as logs
 
 NOW = ["training.precision=float32", "channels_last=false", "compile=false"]  # nothing to measure
@@ -228,3 +228,11 @@ def test_minutes_are_kept_when_all_is_open(tmp_path):
     assert kept.minutes is None
     assert kept.steps == load(tmp_path / "run", "cpu").card.training["steps"]
     assert "auto" not in (kept.precision, kept.channels_last, kept.compile)
+
+
+def test_tensorboard_is_asked_for_before_anything_runs(tmp_path, monkeypatch):
+    """Without the package: one sentence, and the run has not begun."""
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(BadInput, match=r"sfumato\[tensorboard\]"):
+        with_tensorboard(iter(()), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -31,6 +31,7 @@ def train(
     set_: Annotated[tuple[str, ...], Parameter(name="--set")] = (),
     resume: bool = False,
     device: str | None = None,
+    tensorboard: bool = False,
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
@@ -56,6 +57,7 @@ def train(
         set_: a setting of the recipe as key=value; may be given again.
         resume: go on with the run that lies in OUT, by its own recipe.
         device: where to train: cpu, cuda, ...; the best there is if not given.
+        tensorboard: write TensorBoard events into the run's folder as well.
         dry_run: print the recipe as it would be trained, as TOML, and do nothing.
         json: answer with one JSON document.
     """
@@ -72,7 +74,8 @@ def train(
 
     with watching(live=not json) as watch:
         run = pipelines.train(chosen, folder, resume=resume, device=device, track=watch.track)
-        last = follow(run, watch)
+        watched = pipelines.with_tensorboard(run, folder) if tensorboard else run
+        last = follow(watched, watch)
     if last.event != DONE:
         again = shlex.join(["sfumato", "train", recipe, "--out", str(folder), "--resume"])
         raise Interrupted(f"interrupted and saved at step {last.step}; go on with: {again}")
