@@ -81,7 +81,7 @@ def build_codec(dataset: Dataset) -> Codec:
     """The codec that suits the data: pixels, or columns standardised."""
     if dataset.is_pictures:
         return Pixels()
-    return Standard.of(torch.from_numpy(dataset.values))
+    return Standard.of(torch.tensor(dataset.values))  # copied: a memory map is read-only
 
 
 def _network(recipe: Recipe, shape: tuple[int, ...], classes: int) -> nn.Module:

@@ -148,7 +148,9 @@ def facts(story: Story) -> str:
 
 def recipe(story: Story) -> str:
     """The recipe, every choice made."""
-    lead = "Every choice made: the same recipe and data train the same model."
+    lead = (
+        "Every choice made, those left to the machine included, so that the run can be repeated."
+    )
     body = page.folded("recipe.toml", page.code(write(story.recipe)))
     return page.section("Recipe", lead, body)
 

@@ -123,7 +123,7 @@ class Training(_Table):
     warmup: Annotated[int, Field(ge=0, le=1_000_000)] = 100
     """Steps over which the rate rises from 0."""
     decay: Literal["constant", "cosine", "linear", "inverse-sqrt"] = "cosine"
-    """How the rate goes on; `cosine` and `linear` reach 0 at the end, the others need no end."""
+    """How the rate goes on; `cosine` and `linear` fall to 1% at the end, the others need none."""
     betas: Annotated[
         tuple[
             Annotated[float, Field(ge=0, lt=1)],
