@@ -114,9 +114,8 @@ def emergence(story: Story) -> str:
     ]
     heads = [f"{100 * stage[0]:.0f}% noise" for stage in stages]
     lead = (
-        "Above, what the sampler holds (x_t); below, what the model believes is under "
-        "it. The first is "
-        "pure noise, the last a sample. (The noise level is 2/π arctan σ/α.)"
+        "Above, what the sampler holds (x_t); below, what the model believes is under it. The "
+        "first is pure noise, the last a sample. (The noise level is 2/π arctan σ/α.)"
     )
     return page.section("Out of the smoke", lead, page.cells(heads, rows))
 

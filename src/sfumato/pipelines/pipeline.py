@@ -84,6 +84,11 @@ class Pipeline:
         """Where the model is."""
         return next(self.denoiser.parameters()).device
 
+    @property
+    def parameters(self) -> int:
+        """How many numbers the network has learned."""
+        return sum(p.numel() for p in self.denoiser.network.parameters())
+
     @torch.no_grad()
     def sample(
         self,
@@ -196,7 +201,7 @@ class Pipeline:
         return {
             "name": self.recipe.name,
             "about": self.recipe.about,
-            "parameters": sum(p.numel() for p in self.denoiser.network.parameters()),
+            "parameters": self.parameters,
             "device": str(self.device),
         } | self.config()
 

@@ -217,7 +217,7 @@ def _last(values: plots.Array) -> float:
 
 def _parameters(story: Story) -> int:
     assert story.pipe is not None
-    return sum(p.numel() for p in story.pipe.denoiser.network.parameters())
+    return story.pipe.parameters
 
 
 def _what(story: Story) -> str:
